@@ -3,7 +3,8 @@
 ``python benchmarks/model_server.py --replicas 8 --slots 8 --latency 1`` starts a local Ray with Ray Serve and one
 fake model server per replica (``tests/fakes/relay.py`` in front of a fake endpoint), keeps ``replicas x slots``
 requests in flight, both ways in turn, and prints the medians, their ratio, and the CPU time per request of Ray Serve's
-proxy and replicas.
+proxy and replicas. Direct requests go to relays too, as many, in turn. The first requests start evenly over one
+latency: replies of real models differ in length, so their requests do not come all at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -35,6 +37,24 @@ CLOCK = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
+def relays(number: int, target: int) -> Iterator[list[str]]:
+    """As many relays as there are replicas, without Ray; gives their base URLs."""
+    ports = []
+    for _ in range(number):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    started = [subprocess.Popen([sys.executable, RELAY, str(port), str(target)]) for port in ports]
+    time.sleep(3.0)
+    try:
+        yield [f"http://127.0.0.1:{port}/v1" for port in ports]
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
 def fake_endpoint(latency_s: float) -> Iterator[int]:
     """A fake endpoint as a process of its own; gives its port."""
     words = [sys.executable, "-m", "tests.fakes.endpoint", "--port", "0", "--latency", str(latency_s)]
@@ -46,14 +66,15 @@ def fake_endpoint(latency_s: float) -> Iterator[int]:
         process.terminate()
 
 
-async def throughput(urls: Sequence[str], in_flight: int, seconds: float, image_bytes: int) -> float:
-    """Replies per second with this many requests in flight, after a second of warm-up."""
+async def throughput(urls: Sequence[str], in_flight: int, seconds: float, image_bytes: int, latency_s: float) -> float:
+    """Replies per second with this many requests in flight, after two latencies of warm-up."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + "A" * image_bytes}}
-    done, errors, begins = 0, 0, time.monotonic() + 1.0
+    done, errors, begins = 0, 0, time.monotonic() + 2 * latency_s
     until = begins + seconds
 
     async def ask(session: aiohttp.ClientSession, number: int) -> None:
         nonlocal done, errors
+        await asyncio.sleep(number / in_flight * latency_s)
         while time.monotonic() < until:
             content = [{"type": "text", "text": f"Describe clip {number}."}, picture]
             body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode()
@@ -95,7 +116,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--image-kb", type=int, default=100, help="base64 of pictures in a request")
     args = parser.parse_args()
-    with fake_endpoint(args.latency) as port:
+    with fake_endpoint(args.latency) as port, relays(args.replicas, port) as urls:
         at = {
             "engine": "command",
             "model": "m",
@@ -110,12 +131,12 @@ def main() -> None:
             (model,) = running.values()
             direct, proxied, cpu, replies = [], [], 0.0, 0.0
             for _ in range(args.rounds):
-                work = (args.replicas * args.slots, args.seconds, 1024 * args.image_kb)
-                direct.append(asyncio.run(throughput([f"http://127.0.0.1:{port}/v1"], *work)))
+                work = (args.replicas * args.slots, args.seconds, 1024 * args.image_kb, args.latency)
+                direct.append(asyncio.run(throughput(urls, *work)))
                 before = cpu_s()
                 proxied.append(asyncio.run(throughput([model.address], *work)))
                 cpu += cpu_s() - before
-                replies += proxied[-1] * (args.seconds + 1)
+                replies += proxied[-1] * (args.seconds + 1.5 * args.latency)
     print(
         json.dumps(
             {

@@ -6,7 +6,7 @@ is imported only when a job or a command names it, so installed packages do not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lvqa_ray.errors import ConfigError
 
@@ -34,6 +34,13 @@ def installed(group: Group) -> dict[str, EntryPoint]:
         if other.value != point.value:
             raise PluginError(f"{package(other)} and {package(point)} both register {point.name} in lvqa_ray.{group}")
     return dict(sorted(found.items()))
+
+
+def is_any_installed() -> bool:
+    """Whether an installed package registers a plug-in, whose code a job may then run in this process."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it loads the parser of e-mails
+
+    return any(entry_points(group=f"lvqa_ray.{group}") for group in get_args(Group))
 
 
 def load(group: Group, name: str) -> Any:  # noqa: ANN401 - whatever the package registers

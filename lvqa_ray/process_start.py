@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from typing import Any
 
 YOUNG_OBJECTS = 50_000
 """New objects after which the garbage collector looks at them. Imports make about 150,000 that stay; with the
@@ -20,23 +21,37 @@ def collect_rarely() -> None:
 def arrow_without_pandas() -> None:
     """Have Arrow make arrays without pandas, which it otherwise imports with the first array: 0.3 CPU seconds.
 
-    Conversions to and from pandas still import it. Does nothing if pandas is loaded, or Arrow has looked for it.
+    Once a module imports pandas, Arrow looks for it again, so that arrays from its series and frames are as ever (NaN
+    is null). Only `pandas.NaT` and `pandas.NA` among other Python objects are no nulls to Arrow: call this only in a
+    process without code of users. Does nothing if pandas is loaded, or if this Arrow cannot look again.
     """
-    if _PANDAS in sys.modules:
+    if _PANDAS in sys.modules or any(isinstance(finder, _Hidden) for finder in sys.meta_path):
         return
     arrow = importlib.import_module("pyarrow")
+    found = getattr(arrow.lib, "_pandas_api", None)  # what Arrow knows of pandas
+    if found is None:
+        return
     hidden = _Hidden()
     sys.meta_path.insert(0, hidden)
     try:
         arrow.array([0])
     finally:
-        sys.meta_path.remove(hidden)
+        hidden.found = found
 
 
 class _Hidden:
-    """Import finder that finds no pandas."""
+    """Import finder that finds no pandas until Arrow has looked for it, and then tells Arrow of its import.
+
+    Attributes:
+        found: Arrow's own record of whether there is a pandas; ``None`` while Arrow looks for it.
+    """
+
+    found: Any = None
 
     def find_spec(self, name: str, *_: object) -> None:
-        """Refuse pandas, and leave other modules to the next finder."""
-        if name == _PANDAS:
+        """Refuse pandas while it is hidden, and leave other modules to the next finder."""
+        if name != _PANDAS:
+            return
+        if self.found is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        self.found.__init__()  # the state before Arrow looked for pandas; it has no other way to set it

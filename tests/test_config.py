@@ -188,7 +188,7 @@ def test_several_endpoints_for_a_role() -> None:
     """The first names the answers: adding another changes no hash, and so asks nothing again."""
     other = AT | {"base_url": "http://127.0.0.1:10/v1", "max_concurrency": 4, "api_key_env": "OTHER"}
     one, two = Job.of(GOOD), Job.of(GOOD | {"endpoints": {"vlm": [AT, other], "llm": AT}})
-    assert [at.base_url for at in two.endpoints.replicas("vlm")] == [AT["base_url"], other["base_url"]]
+    assert [at.base_url for at in two.endpoints.endpoints_of("vlm")] == [AT["base_url"], other["base_url"]]
     assert two.endpoints.of("vlm") == one.endpoints.of("vlm")
     assert two.job_hash == one.job_hash
     assert Job.of(json.loads(two.model_dump_json())) == two

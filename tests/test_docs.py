@@ -144,9 +144,8 @@ def test_the_columns_page_marks_the_columns_that_may_be_null() -> None:
     said = replace(clip, heard=(Subtitle(start_ms=0, end_ms=1, text="Hello.", source="stream"),))
     prose = Analysis(task="summary")
     (analysis,) = analysis_rows(AnalysisRecord(video=video, results=(prose,), alone=False))
-    tried = Verdict(
-        check="watch", passed=False, traces=(Trace(check="watch", attempt=0, question="q", media="frames"),)
-    )
+    near = Trace(check="watch", attempt=0, question="q", media="frames", correct=None)
+    tried = Verdict(check="watch", passed=False, traces=(near,))
     (trace,) = trace_rows(FinishedVideo(video=video, records=(), drops=(replace(drop, verdicts=(tried,)),)))
     lines: dict[TableName, dict[str, Any]] = {
         "data": data_row(record),

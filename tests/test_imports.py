@@ -49,6 +49,36 @@ def test_detectors_are_loaded_where_scenes_are_found() -> None:
     assert loaded(program, ["scenedetect.detectors"]) == ["scenedetect.detectors"]
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from jsonschema import __version__ as it; assert isinstance(it, str)",
+        "import jsonschema; assert isinstance(jsonschema.__version__, str)",
+        "from jsonschema import RefResolver",
+        "import jsonschema.validators",
+        "from jsonschema.exceptions import ValidationError; from jsonschema import validate",
+        "from jsonschema import *; validate({}, {})",
+    ],
+)
+def test_a_package_of_which_nothing_is_used_at_first_is_whole_later(use: str) -> None:
+    program = f"""
+import sys, warnings
+warnings.simplefilter("ignore")
+from lvqa_ray.engine.ray.session.worker_main import UNUSED_AT_START
+from lvqa_ray.lazy_package import register
+for name in UNUSED_AT_START:
+    register(name)
+import jsonschema
+assert not hasattr(jsonschema, "no_such_name") and not hasattr(jsonschema, "__wrapped__")
+assert "jsonschema.validators" not in sys.modules
+del jsonschema
+{use}
+import jsonschema
+jsonschema.validate({{}}, {{"type": "object"}})
+"""
+    assert loaded(program, ["jsonschema.validators"]) == ["jsonschema.validators"]
+
+
 def test_arrow_makes_arrays_without_pandas_and_still_converts_to_it() -> None:
     program = """
 from lvqa_ray.process_start import arrow_without_pandas
@@ -61,6 +91,21 @@ rows = pa.Table.from_pylist([{"a": 1.5}, {"a": None}])
 frame = rows.to_pandas()
 assert frame["a"].isna().tolist() == [False, True]
 assert pa.array(frame["a"]).to_pylist() == [1.5, None]
+"""
+    assert loaded(program, ["pandas"]) == ["pandas"]
+
+
+def test_arrow_takes_objects_of_a_pandas_that_is_imported_later() -> None:
+    program = """
+from lvqa_ray.process_start import arrow_without_pandas
+arrow_without_pandas()
+arrow_without_pandas()
+import sys, pyarrow as pa
+assert pa.array([1.5, float("nan")]).null_count == 0 and "pandas" not in sys.modules
+import pandas as pd
+assert pa.array(pd.Series([1.5, float("nan")])).null_count == 1
+assert pa.array(pd.Series(["a", None]).astype("category")).to_pylist() == ["a", None]
+assert pa.Table.from_pandas(pd.DataFrame({"a": [1.5, float("nan")]}))["a"].null_count == 1
 """
     assert loaded(program, ["pandas"]) == ["pandas"]
 

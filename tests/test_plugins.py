@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lvqa_ray import plugins
 from lvqa_ray.config import Job
 from lvqa_ray.engine.preflight.estimate import estimate
 from lvqa_ray.errors import ConfigError
@@ -262,3 +263,9 @@ def test_every_stage_that_asks_declares_how_long_replies_are() -> None:
         *("summary", "titles", "mind_map", "summarize"),
     }
     assert all(tokens > 0 for tokens in names.values())
+
+
+def test_a_process_knows_whether_code_of_users_may_run_in_it(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not plugins.is_any_installed()
+    monkeypatch.syspath_prepend(str(site))
+    assert plugins.is_any_installed()

@@ -17,6 +17,8 @@ from lvqa_ray.cli.report import output_at
 from lvqa_ray.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lvqa_ray.config import Job
+    from lvqa_ray.storage.options import StorageOptions
     from lvqa_ray.storage.paths import StoragePath
 
 
@@ -39,6 +41,7 @@ def review(
 ) -> None:
     """Show records one by one in a browser, to accept, drop or edit them. The tables change when the session ends."""
     from lvqa_ray.report.row_filter import RowFilter  # noqa: PLC0415 - Arrow takes a second to import
+    from lvqa_ray.review.clip_player import ClipPlayer  # noqa: PLC0415
     from lvqa_ray.review.decisions import DecisionLog  # noqa: PLC0415
     from lvqa_ray.review.queue import review_queue  # noqa: PLC0415
     from lvqa_ray.review.review_server import ReviewServer  # noqa: PLC0415
@@ -46,15 +49,15 @@ def review(
     folder = resolve_output(output)
     name = reviewer.strip() or _login()
     _apply(folder, "Applied from an earlier session: ")
-    queue = review_queue(
-        output_at(folder), name, where=RowFilter(where) if where.strip() else None, sample=sample, seed=seed
-    )
+    written = output_at(folder)
+    queue = review_queue(written, name, where=RowFilter(where) if where.strip() else None, sample=sample, seed=seed)
     rest = f" of {queue.of:,}" if queue.of > len(queue.rows) else ""
     talk.print(f"{len(queue.rows):,}{rest} records to review as {name}. Open this page; Ctrl-C ends the session:")
+    access = _access(written.job)
     with tempfile.TemporaryDirectory(prefix="lvqa-review-") as clips:
 
         async def serve() -> None:
-            await ReviewServer(queue, DecisionLog(folder), name, Path(clips)).serve(port, say)
+            await ReviewServer(queue, DecisionLog(folder), name, ClipPlayer(Path(clips), access)).serve(port, say)
 
         with suppress(KeyboardInterrupt):
             asyncio.run(serve())
@@ -82,6 +85,19 @@ def _apply(folder: StoragePath, begin: str = "") -> bool:
     stale = f", {made.stale:,} not applied (the record has changed since)" if made.stale else ""
     talk.print(f"{begin}{made.accepted:,} accepted, {made.edited:,} edited, {made.dropped:,} dropped{stale}.")
     return True
+
+
+def _access(job: Job | None) -> StorageOptions:
+    """How the stored job reaches its videos and clips; as this machine does if it cannot be done here."""
+    from lvqa_ray.config.places import storage_options  # noqa: PLC0415 - as above
+    from lvqa_ray.storage.options import StorageOptions  # noqa: PLC0415
+
+    if job is not None:
+        try:
+            return storage_options(job.storage)
+        except ConfigError as error:
+            talk.print(plain(f"Clips in a bucket are fetched without the section storage of the job: {error}"))
+    return StorageOptions.here()
 
 
 def _login() -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lvqa_ray import config
+from lvqa_ray import config, plugins
 from lvqa_ray.cli.arguments import JOB_FILES, is_job, named
 from lvqa_ray.cli.display.panel import Lines, Screen, show_log
 from lvqa_ray.cli.display.summaries import print_plan, print_summary
@@ -201,7 +201,8 @@ def run_and_report(
     """
     if verbose:
         show_log(talk)
-    arrow_without_pandas()
+    if not plugins.is_any_installed():
+        arrow_without_pandas()
     from lvqa_ray.engine.run import run as run_job  # noqa: PLC0415 - Ray takes seconds to import
     from lvqa_ray.engine.shutdown import Interrupted  # noqa: PLC0415 - as above
 

@@ -22,13 +22,13 @@ def _tag(given: object) -> str:
 
 ONE_ENDPOINT, SEVERAL_ENDPOINTS, SERVED_ENDPOINT = "one", "several", "served"
 TAGS = frozenset({ONE_ENDPOINT, SEVERAL_ENDPOINTS, SERVED_ENDPOINT})
-Replicas = Annotated[
+RoleEndpoints = Annotated[
     Annotated[Endpoint, Tag(ONE_ENDPOINT)]
     | Annotated[ServedEndpoint, Tag(SERVED_ENDPOINT)]
     | Annotated[tuple[Endpoint, ...], Field(min_length=1), Tag(SEVERAL_ENDPOINTS)],
     Discriminator(_tag),
 ]
-"""One endpoint, or several replicas: further keys or servers with the same model and settings. Or a model that the run
+"""One endpoint, or several: further keys or servers with the same model and settings. Or a model that the run
 serves, which is chosen by its key ``engine``."""
 
 
@@ -39,26 +39,26 @@ class Endpoints(Section):
     removed without new requests. A request goes to the endpoint with free capacity.
     """
 
-    vlm: Replicas = Field(
+    vlm: RoleEndpoints = Field(
         description="The vision model that captions clips: one endpoint, or a list of endpoints with the same model."
     )
-    llm: Replicas = Field(description="The language model that writes questions: one endpoint, or a list.")
-    reformat: Replicas | None = Field(
+    llm: RoleEndpoints = Field(description="The language model that writes questions: one endpoint, or a list.")
+    reformat: RoleEndpoints | None = Field(
         default=None,
         description="The language model that rewrites the reasoning: one endpoint, a list, or null for llm.",
     )
-    checker: Replicas | None = Field(
+    checker: RoleEndpoints | None = Field(
         default=None,
         description="The language model of the checks, which may be a cheaper one: one endpoint, a list, or null "
         "for llm.",
     )
 
-    watcher: Replicas | None = Field(
+    watcher: RoleEndpoints | None = Field(
         default=None,
         description="The vision model that answers questions from the video (checks.watch), for example one that "
         "thinks: one endpoint, a list, or null for vlm.",
     )
-    speech: Replicas | None = Field(
+    speech: RoleEndpoints | None = Field(
         default=None,
         description="Speech-to-text endpoint (/audio/transcriptions), used for videos without subtitles: one "
         "endpoint, a list, or null for none.",
@@ -78,7 +78,7 @@ class Endpoints(Section):
     @model_validator(mode="after")
     def _answer_alike(self) -> Self:
         for role in self.roles:
-            first, *others = self.replicas(role)
+            first, *others = self.endpoints_of(role)
             for other in others:
                 if other.answering | {"base_url": first.base_url} != first.answering:
                     raise ValueError(
@@ -87,7 +87,7 @@ class Endpoints(Section):
                     )
             if others and any(at.tier == "batch" for at in (first, *others)):
                 raise ValueError(f"{role}: a role with tier batch has one endpoint, not a list")
-        if self.speech is not None and any(at.tier != "standard" for at in self.replicas("speech")):
+        if self.speech is not None and any(at.tier != "standard" for at in self.endpoints_of("speech")):
             raise ValueError("speech: speech-to-text has no tiers; remove tier")
         if isinstance(self.speech, ServedEndpoint):
             raise ValueError("speech: speech-to-text needs an endpoint with a base_url, or speech.whisper_model")
@@ -100,17 +100,17 @@ class Endpoints(Section):
 
     def of(self, role: Role) -> Endpoint:
         """The first endpoint of a role, which is part of its cache keys."""
-        return self.replicas(role)[0]
+        return self.endpoints_of(role)[0]
 
-    def replicas(self, role: Role) -> tuple[Endpoint, ...]:
-        """The endpoints of a role."""
+    def endpoints_of(self, role: Role) -> tuple[Endpoint, ...]:
+        """The endpoints of a role, at least one."""
         given: Endpoint | tuple[Endpoint, ...] = getattr(self, self.section(role))
         return (given,) if isinstance(given, Endpoint) else given
 
     @property
     def served(self) -> dict[str, ServedEndpoint]:
         """The models that the run serves, by digest: roles with equal settings share one."""
-        every = (at for role in self.roles for at in self.replicas(role) if isinstance(at, ServedEndpoint))
+        every = (at for role in self.roles for at in self.endpoints_of(role) if isinstance(at, ServedEndpoint))
         found: dict[str, ServedEndpoint] = {}
         for at in every:
             found.setdefault(at.digest, at)
@@ -124,7 +124,7 @@ class Endpoints(Section):
         """
         given = {name: getattr(self, name) for name in type(self).model_fields}
         running = {
-            name: at.at(addresses[at.digest][0], replicas=addresses[at.digest][1])
+            name: at.with_address(addresses[at.digest][0], replicas=addresses[at.digest][1])
             for name, at in given.items()
             if isinstance(at, ServedEndpoint)
         }
@@ -133,7 +133,7 @@ class Endpoints(Section):
     @property
     def key_variables(self) -> frozenset[str]:
         """Names of the environment variables with the keys."""
-        every = (at.api_key_env for role in self.roles for at in self.replicas(role))
+        every = (at.api_key_env for role in self.roles for at in self.endpoints_of(role))
         return frozenset(name for name in every if name)
 
     def section(self, role: Role) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,8 +14,11 @@ from lvqa_ray.storage.paths import StoragePath, write_whole
 
 T = TypeVar("T")
 FILE = "models.json"
+BROKEN_FILE = "models.json.bad"
+"""Name that a file gets which cannot be parsed."""
 LOG_EVERY_S = 60.0
 """Seconds between two writes during a run: a run that is killed loses at most this much of the count."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class ModelUse:
         model: Name of the model, as in the costs of calls.
         replicas: Number of replicas.
         gpus: GPUs of one replica.
-        seconds: Time from the request for the GPUs to their release, or to the end of the run if the model stays up.
+        seconds: Time from the request for the GPUs to the end of the last pass: loading counts, the end of the servers
+            does not. For a model that was up before, the time begins with the run.
         price_gpu_hour: US dollars per GPU and hour; ``None`` if the job sets none.
         run_id: Id of the run.
     """
@@ -46,16 +51,17 @@ class ModelUse:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars of the GPU hours; ``None`` if the job sets no price."""
+        """US dollars of the GPU hours; 0 without a GPU, and ``None`` if the job sets no price."""
+        if not self.gpus:
+            return 0.0
         return None if self.price_gpu_hour is None else self.gpu_hours * self.price_gpu_hour
 
 
 def read_model_use(folder: StoragePath) -> list[ModelUse]:
     """The use of all runs of an output; empty if no model was served, or the file is unreadable."""
     try:
-        lines = json.loads((folder / FILE).read_text(encoding="utf-8"))["used"]
-        return [ModelUse(**_known(line)) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError):
+        return _parsed((folder / FILE).read_bytes())
+    except (OSError, ValueError):
         return []
 
 
@@ -79,8 +85,12 @@ class ModelUseLog:
         self._earlier: list[ModelUse] | None = None
         self._written_at: float | None = None
 
-    def beside(self, call: Callable[[], T]) -> Callable[[], T]:
-        """A function that is called every few seconds anyway, and that writes the file too when it is time."""
+    def with_periodic_write(self, call: Callable[[], T]) -> Callable[[], T]:
+        """A function that writes the file if `LOG_EVERY_S` have passed, and then makes the call.
+
+        Args:
+            call: Called every few seconds anyway.
+        """
 
         def both() -> T:
             if self._written_at is None or time.monotonic() >= self._written_at + LOG_EVERY_S:
@@ -94,12 +104,41 @@ class ModelUseLog:
         self._written_at = time.monotonic()
         mine = [ModelUse(**asdict(use) | {"run_id": self._run_id}) for use in self._used()]
         if mine:
-            if self._earlier is None:
-                self._earlier = [use for use in read_model_use(self._folder) if use.run_id != self._run_id]
-            content = {"used": [asdict(use) for use in (*self._earlier, *mine)]}
             with suppress(OSError):
+                if self._earlier is None:
+                    self._earlier = [use for use in self._stored() if use.run_id != self._run_id]
+                content = {"used": [asdict(use) for use in (*self._earlier, *mine)]}
                 write_whole(self._folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
         return mine
+
+    def _stored(self) -> list[ModelUse]:
+        """The use of all runs in the file, which is kept under another name if it cannot be parsed.
+
+        Raises:
+            OSError: The file cannot be read now, so it must not be replaced.
+        """
+        try:
+            content = (self._folder / FILE).read_bytes()
+        except FileNotFoundError:
+            return []
+        try:
+            return _parsed(content)
+        except ValueError:
+            write_whole(self._folder / BROKEN_FILE, content)
+            logger.warning("%s cannot be parsed: it is kept as %s, without its GPU hours", FILE, BROKEN_FILE)
+            return []
+
+
+def _parsed(content: bytes) -> list[ModelUse]:
+    """Parse the file.
+
+    Raises:
+        ValueError: It is not such a file.
+    """
+    try:
+        return [ModelUse(**_known(line)) for line in json.loads(content)["used"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no use of models: {error}") from None
 
 
 def _known(line: Mapping[str, Any]) -> dict[str, Any]:

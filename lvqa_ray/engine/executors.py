@@ -159,7 +159,7 @@ def _needs_ray(job: Job) -> bool:
 
 def _is_small(job: Job, videos: Videos) -> bool:
     own = {job.endpoints.section(role): role for role in job.endpoints.roles}.values()
-    in_flight = sum(at.max_concurrency for role in own for at in job.endpoints.replicas(role))
+    in_flight = sum(at.max_concurrency for role in own for at in job.endpoints.endpoints_of(role))
     if len(videos) > SMALL_VIDEOS or in_flight > SMALL_IN_FLIGHT:
         return False
     divides = job.split.mode == "scenes" and job.engine.parts is None and len(videos) < cores_of(job)

@@ -130,7 +130,7 @@ class Progress:
 
 def limits_per_minute(endpoints: Endpoints) -> dict[str, tuple[int | None, int | None]]:
     """Requests and tokens per minute that a job allows each endpoint, by its label."""
-    every = (at for role in endpoints.roles for at in endpoints.replicas(role))
+    every = (at for role in endpoints.roles for at in endpoints.endpoints_of(role))
     return {at.label: (at.requests_per_minute, at.tokens_per_minute) for at in every}
 
 

@@ -131,8 +131,10 @@ def _run(
     name = "Ray" if kind == "ray" else "the executor"
     provenance = provenance_of(job, run_id)
     over_budget, used = False, list[ModelUse]()
+    served: ModelUseLog | None = None
     try:
         with opened(kind)(job, todo, run_id, provenance) as executor:
+            served = ModelUseLog(folder, run_id, executor.models)
             keys = _checked(job, todo, reporter)
             if only is None:
                 write_job(folder, job, videos)
@@ -142,21 +144,22 @@ def _run(
             write_run(folder, job, None, run_id=run_id)
             reporter.phase(f"{name} to start")
             executor.connect(keys, reporter.step)
-            served = ModelUseLog(folder, run_id, executor.models)
             hold.when_lost(executor.halt)
             with stop.listening(), paying(folder, hold):  # again: `ray.init` replaces the handlers
                 longest_s = max(
-                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.replicas(role)
+                    at.attempt_timeout_s for role in job.endpoints.roles for at in job.endpoints.endpoints_of(role)
                 )
                 with stop.draining(executor.halt, longest_s):
                     halted = _passes(
                         job, todo, executor, run_id, provenance, served=served, reporter=reporter, hold=hold, stop=stop
                     )
                 over_budget = executor.over_budget()
-                used = served.write()
             reporter.phase(f"{name} to shut down")
     except ExecutorLost as lost:
         halted = str(lost)
+    finally:  # also of a run that ends with an error: the GPUs were held
+        if served is not None:
+            used = served.write()
     with paying(folder, hold, halted):
         return _settled(
             job,
@@ -270,7 +273,7 @@ def _passes(
         return hold.lost or ("a signal was received" if stop.signum else "")
 
     lost: list[Video] = []
-    stats, limits = served.beside(executor.stats), limits_per_minute(job.endpoints)
+    stats, limits = served.with_periodic_write(executor.stats), limits_per_minute(job.endpoints)
     watch = ProgressReader(folder, run_id, len(todo), stats, limits, machine=executor.machine)
     # Copies of a video wait until the first one is done: their replies then come from the journal.
     for videos in without_copies(todo):

@@ -37,7 +37,8 @@ class LoggedBatch:
         file: Id of the uploaded file; empty before.
         id: Its id; empty before it is known.
         status: How it ended; empty while it is open.
-        seen: Whether its file was visible to a key before that key deleted it: the account is the right one.
+        seen: Print of the key (`BatchApi.key_print`) that saw its file before it deleted the file: this key belongs
+            to the right account. Empty before.
         ours: Whether this process has logged it; an earlier run may have recorded some of its results.
     """
 
@@ -48,7 +49,7 @@ class LoggedBatch:
     file: str = ""
     id: str = ""
     status: str = ""
-    seen: bool = False
+    seen: str = ""
     ours: bool = False
 
     @property
@@ -108,9 +109,9 @@ class BatchLog:
         return batch
 
     def note(
-        self, batch: LoggedBatch, *, file: str = "", id_: str = "", status: str = "", seen: bool = False
+        self, batch: LoggedBatch, *, file: str = "", id_: str = "", status: str = "", seen: str = ""
     ) -> LoggedBatch:
-        """Log the file, the id or the end of a batch, or that its file was visible."""
+        """Log the file, the id or the end of a batch, or the key that saw its file."""
         given = {"file": file, "id": id_, "status": status, "seen": seen}
         news = {name: value for name, value in given.items() if value}
         self._append({"tag": batch.tag, "at": round(time.time(), 1), **news})
@@ -192,7 +193,7 @@ def _with(batch: LoggedBatch, news: Mapping[str, Any]) -> LoggedBatch:
         file=str(news.get("file", batch.file)),
         id=str(news.get("id", batch.id)),
         status=str(news.get("status", batch.status)),
-        seen=bool(news.get("seen", batch.seen)),
+        seen=str(news.get("seen", batch.seen)),  # "True" of earlier releases is the print of no key
     )
 
 

@@ -81,34 +81,64 @@ class GrowingIndex:
     """Index that takes new lines: a `KeyIndex`, and a dictionary of the lines since it was built.
 
     It holds one position per key, in about 40 bytes; a dictionary of all keys takes 200 to 270. Like `KeyIndex` it
-    knows only the first eight bytes of each key.
+    knows only the first eight bytes of each key, until `split` says that keys share them. One thread at a time may
+    change it, while others call `get`.
     """
 
     def __init__(self) -> None:
         self._merged = KeyIndex.of({})
         self._new: dict[int, Place | None] = {}  # by the head of the key; None for a removed one
+        self._shared: dict[int, dict[bytes, Place]] = {}  # by head and key
 
     def get(self, key: bytes) -> Place | None:
-        """Position of the line of a key, or ``None``."""
-        head, merged = head_of(key), self._merged
-        return self._new[head] if head in self._new else merged.of_head(head)
+        """Position of the line of a key, or ``None``; unless split, it may be that of a key with the same head."""
+        head = head_of(key)
+        if (shared := self._shared.get(head)) is not None:
+            return shared.get(key)
+        new, merged = self._new, self._merged  # in this order: a merge changes the second one first
+        return new[head] if head in new else merged.of_head(head)
 
     def set(self, key: bytes, place: Place) -> None:
         """Set the position of the line of a key."""
-        self._new[head_of(key)] = place
+        head = head_of(key)
+        if head in self._shared:
+            self._shared[head][key] = place
+            return
+        self._new[head] = place
         if len(self._new) >= max(LEAST_MERGED, len(self._merged) // MERGED_SHARE):
-            self.index()
+            self._merge()
 
     def remove(self, key: bytes) -> None:
         """Remove a key."""
+        head = head_of(key)
+        if head in self._shared:
+            self._shared[head].pop(key, None)
+        else:
+            self._new[head] = None
+
+    def split(self, key: bytes, places: Mapping[bytes, Place]) -> None:
+        """Tell keys with the same head apart from now on.
+
+        Args:
+            key: One of these keys.
+            places: Positions of the lines of all of them.
+        """
+        self._shared[head_of(key)] = dict(places)
         self._new[head_of(key)] = None
 
     def index(self) -> KeyIndex:
         """All lines as an immutable index."""
+        self._merge()
+        lines = IndexBuilder(self._merged.names)
+        for places in self._shared.values():
+            for key, place in places.items():
+                lines.add(key, *place)
+        return _joined(self._merged, lines) if self._shared else self._merged
+
+    def _merge(self) -> None:
         if self._new:
             self._merged = _replaced(self._merged, self._new)
             self._new = {}
-        return self._merged
 
 
 def _replaced(index: KeyIndex, places: Mapping[int, Place | None]) -> KeyIndex:
@@ -117,19 +147,27 @@ def _replaced(index: KeyIndex, places: Mapping[int, Place | None]) -> KeyIndex:
     for head, place in places.items():
         if place is not None:
             lines.add_head(head, *place)
-    new, kept = lines.index(), np.ones(len(index), dtype=np.bool_)
+    kept = np.ones(len(index), dtype=np.bool_)
     if len(index):
         named = np.fromiter(places, np.uint64, len(places))
         at = np.minimum(np.searchsorted(index.heads, named), len(index) - 1)
         kept[at[index.heads[at] == named]] = False
-    heads = np.concatenate([index.heads[kept], new.heads])
+    return _joined(
+        KeyIndex(index.names, index.heads[kept], index.segments[kept], index.offsets[kept], index.lengths[kept]), lines
+    )
+
+
+def _joined(index: KeyIndex, lines: IndexBuilder) -> KeyIndex:
+    """An index with further lines, whose builder began with the names of the index."""
+    new = lines.index()
+    heads = np.concatenate([index.heads, new.heads])
     order = np.argsort(heads, kind="stable")
     return KeyIndex(
         new.names,
         heads[order],
-        np.concatenate([index.segments[kept], new.segments])[order],
-        np.concatenate([index.offsets[kept], new.offsets])[order],
-        np.concatenate([index.lengths[kept], new.lengths])[order],
+        np.concatenate([index.segments, new.segments])[order],
+        np.concatenate([index.offsets, new.offsets])[order],
+        np.concatenate([index.lengths, new.lengths])[order],
     )
 
 

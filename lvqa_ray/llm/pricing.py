@@ -91,7 +91,7 @@ def rates_of(at: Endpoint, prompt_tokens: int = 0, tier: Tier = STANDARD) -> Rat
     tier gets the discount on published prices, not on its own.
     """
     if isinstance(at, ServedEndpoint):
-        return None if at.price_gpu_hour is None else Rates(0.0, 0.0, 0.0, 0.0, 0.0, GPU_HOURS)
+        return None if at.gpus and at.price_gpu_hour is None else Rates(0.0, 0.0, 0.0, 0.0, 0.0, GPU_HOURS)
     published = _published(at.model, at.base_url, math.ceil(prompt_tokens / _STEP) * _STEP)
     if tier == STANDARD and (urlsplit(at.base_url).hostname or "") in BATCH_HOSTS:
         if at.tier != STANDARD:

@@ -28,7 +28,8 @@ class Attempt:
         number: Index of the attempt.
         order: Order of the options in the prompt; empty for a question without options.
         choice: The answer read from the reply, with the letters of the prompt.
-        right: Whether it is the key, or scores at least `RIGHT`.
+        right: Whether it is the key, or scores at least `RIGHT`; the rate of correct answers counts it.
+        exact: Whether it is the key: a right answer to a question without options may differ from it.
         reply: The reply; ``None`` if the call failed.
         error: Kind of the error of a failed call.
         usage: Its usage.
@@ -39,6 +40,7 @@ class Attempt:
     order: Order
     choice: Choice
     right: bool
+    exact: bool
     reply: ChatReply | None
     error: str = ""
     usage: Usage = NO_USAGE
@@ -205,8 +207,8 @@ async def sample_answers(
                 empty.append(error)
             elif error.retryable or isinstance(error, BadRequest | StopRun):
                 raise
-            return Attempt(number, order, Choice(None, read=False), right=False, reply=None, error=error.kind,
-                           usage=Usage.of(error))  # fmt: skip
+            return Attempt(number, order, Choice(None, read=False), right=False, exact=False, reply=None,
+                           error=error.kind, usage=Usage.of(error))  # fmt: skip
 
     attempts: list[Attempt] = []
     while len(attempts) < tries:
@@ -223,14 +225,14 @@ async def sample_answers(
 
 def _answered(number: int, order: Order, shown: Question, reply: ChatReply) -> Attempt:
     choice, right = grade(reply.text, shown)
-    return Attempt(number, order, choice, right, reply, usage=reply.usage)
+    return Attempt(number, order, choice, right, right, reply, usage=reply.usage)
 
 
 def _graded(number: int, q: KeyedQuestion, reply: ChatReply) -> Attempt:
     graded = read_graded(reply.text, q)
     choice = Choice(None, graded.read, graded.rationale)
     right = graded.score >= RIGHT[q.kind]
-    return Attempt(number, (), choice, right, reply, usage=reply.usage, text=graded.answer)
+    return Attempt(number, (), choice, right, graded.score >= 1, reply, usage=reply.usage, text=graded.answer)
 
 
 def _needed(found: RepeatedAnswers, left: int, decided: Callable[[float, float], bool]) -> int:

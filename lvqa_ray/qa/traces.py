@@ -42,7 +42,7 @@ def _trace(check: str, question: str, one: Attempt, media: TraceMedia, times: tu
         text=reply.text if reply else "",
         answer=to[one.choice.letter] if one.choice.letter else one.text or None,
         read=one.choice.read,
-        correct=one.right,
+        correct=None if one.right and not one.exact else one.right,
         error=one.error or ("" if reply is None or reply.text.strip() else "empty_reply"),
         usage=one.usage,
     )

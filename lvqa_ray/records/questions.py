@@ -118,7 +118,7 @@ class Trace:
         text: The answer.
         answer: The chosen option, or the answer to a question without options, or ``None``.
         read: Whether the answer is readable.
-        correct: Whether it is the key, or counts as right.
+        correct: Whether it is the key; ``None`` if it counts as right and is not exactly the key.
         letters_unclear: Whether the texts still have the letters of the prompt, since some may name an option or not.
         error: Kind of the error if there is no answer.
         usage: Tokens and cost of the attempt.
@@ -135,7 +135,7 @@ class Trace:
     text: str = field(default="", repr=False)
     answer: str | None = None
     read: bool = True
-    correct: bool = False
+    correct: bool | None = False
     letters_unclear: bool = False
     error: str = ""
     usage: Usage = NO_USAGE
@@ -192,8 +192,9 @@ def score_of(verdicts: Sequence[Verdict], check: str) -> float | None:
 def best_trace(verdicts: Sequence[Verdict]) -> Trace | None:
     """The correct trace of the check ``watch`` whose reasoning has the median length; ``None`` if there is none.
 
-    It must have reasoning, and clear option letters. The shortest correct answer is often a guess, and the longest one
-    often wanders; of two in the middle it is the shorter, and of equal ones the earlier.
+    It must be exactly the key, and have reasoning and clear option letters: an answer that only counts as right, such
+    as "red bicycle" for "red car", would support another key. The shortest correct answer is often a guess, and the
+    longest one often wanders; of two in the middle it is the shorter, and of equal ones the earlier.
     """
     traces = [trace for verdict in verdicts if verdict.check == WATCH for trace in verdict.traces]
     usable = [trace for trace in traces if trace.correct and trace.reasoning and not trace.letters_unclear]

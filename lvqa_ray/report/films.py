@@ -214,7 +214,7 @@ def _trace(row: Mapping[str, Any]) -> Film:
         "times": [round(time, 3) for time in row["frame_times"] or []],
         "text": text if len(text) <= TRACE_CHARS else f"{text[:TRACE_CHARS]} ...",
         "answer": row["answer"] or "",
-        "correct": bool(row["correct"]),
+        "correct": row["correct"],
         "best": bool(row["best"]),
         "note": row["error"] or (unclear if row["readable"] else "unreadable"),
     }

@@ -168,7 +168,7 @@ function attempt(one, strip) {
   const frames = strip ? one.times.map((time) => [time, first + strip.frames.indexOf(time)]).filter(([time, n]) => strip.frames.includes(time) && strip.times[n] !== null) : [];
   const media = one.media === "frames" ? `${one.times.length} frames` : one.media;
   return h("details", { class: "trace" },
-    h("summary", {}, h("b", {}, `${one.check} ${one.attempt + 1}`), " ", h("span", { class: one.correct ? "good" : "bad" }, one.answer ? `${one.answer}, ${one.correct ? "right" : "wrong"}` : "no answer"),
+    h("summary", {}, h("b", {}, `${one.check} ${one.attempt + 1}`), " ", h("span", { class: one.correct ? "good" : one.correct === null ? "warn" : "bad" }, one.answer ? `${one.answer}, ${one.correct ? "right" : one.correct === null ? "nearly right" : "wrong"}` : "no answer"),
       one.best && [" ", h("span", { class: "chip good" }, "best")], one.note && [" ", h("span", { class: "chip" }, one.note)], h("span", { class: "small soft" }, ` ${one.model} from ${media}`)),
     frames.length > 0 && h("div", { class: "shots" }, frames.map(([time, n]) => h("figure", {}, h("i", { style: place(strip, n) }), h("figcaption", {}, clock(time))))),
     h("p", { class: "prose" }, one.text || "It gave no reasons."));

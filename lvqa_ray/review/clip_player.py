@@ -6,10 +6,10 @@ Videos in a bucket or behind a URL are downloaded first, and the least recently 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import uuid
+import threading
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from lvqa_ray.errors import FetchError, LvqaError
 from lvqa_ray.records import Span, Video
 from lvqa_ray.storage.download_cache import DownloadCache
 from lvqa_ray.storage.options import StorageOptions
-from lvqa_ray.storage.paths import describe_os_error, storage_path
 from lvqa_ray.storage.remote import is_remote
 from lvqa_ray.video.cutting.clip_file import cut_clip
 from lvqa_ray.video.cutting.reencode import Encoding
@@ -39,15 +38,18 @@ class ClipPlayer:
 
     Args:
         folder: Folder for the files.
+        access: Options of object stores.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: StorageOptions) -> None:
         self._folder = folder
+        self._closed = threading.Event()
         self._videos = DownloadCache(
             str(folder / "videos"),
             DOWNLOADS_BYTES,
-            StorageOptions.here(),
+            replace(access, stopped=self._closed.is_set),
             (DOWNLOADS_BYTES, "the limit of lvqa review"),
+            self._closed.is_set,
         )
         self._pool = self._fresh_pool()
         self._turn = asyncio.Lock()
@@ -75,7 +77,7 @@ class ClipPlayer:
         return path
 
     async def stored(self, uri: str) -> Path:
-        """The file of a clip that the run has stored; one in a bucket is downloaded once.
+        """The file of a clip that the run has stored; one in a bucket is downloaded, and kept as the videos are.
 
         Raises:
             NoClipError: It is not there.
@@ -87,18 +89,18 @@ class ClipPlayer:
             if not Path(uri).is_file():
                 raise NoClipError(f"The clip is not at its path any more ({uri}).")
             return Path(uri)
-        path = self._folder / f"stored-{hashlib.sha256(uri.encode()).hexdigest()[:16]}{Path(uri).suffix}"
-        if not path.is_file():
-            part = path.with_suffix(f".{uuid.uuid4().hex}")
-            try:
-                part.write_bytes(storage_path(uri).read_bytes())
-            except OSError as error:
-                raise NoClipError(f"The clip cannot be fetched: {describe_os_error(error)}") from None
-            part.replace(path)
-        return path
+        try:
+            with self._videos.local(Video(id="", uri=uri, fingerprint="")) as path:
+                return Path(path)  # the least recently used files are removed first, so not this one now
+        except FetchError as error:
+            raise NoClipError(f"The clip cannot be fetched: {error}") from None
 
     def close(self) -> None:
-        """End the subprocess."""
+        """End the subprocess and all downloads."""
+        self._closed.set()
+        self._end_pool()
+
+    def _end_pool(self) -> None:
         for process in list((self._pool._processes or {}).values()):  # Python 3.14 has a public method for it
             process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -122,7 +124,7 @@ class ClipPlayer:
             try:
                 problem = await asyncio.wait_for(call, CUT_TIMEOUT_S)
             except (BrokenExecutor, TimeoutError):
-                self.close()
+                self._end_pool()
                 self._pool = self._fresh_pool()
                 problem = "its decoder crashed or did not end"
         if problem:

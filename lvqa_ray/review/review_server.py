@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -37,15 +36,15 @@ class ReviewServer:
         queue: The records.
         log: Where decisions are stored.
         reviewer: Name of the reviewer.
-        clips: Folder for clip files.
+        player: Gives the clips; it is closed with the server.
     """
 
-    def __init__(self, queue: ReviewQueue, log: DecisionLog, reviewer: str, clips: Path) -> None:
+    def __init__(self, queue: ReviewQueue, log: DecisionLog, reviewer: str, player: ClipPlayer) -> None:
         self._queue = queue
         self._log = log
         self._reviewer = reviewer
         self._token = secrets.token_urlsafe(24)
-        self._player = ClipPlayer(clips)
+        self._player = player
         self._actions: dict[int, list[dict[str, Any]]] = {}
         self._finished = asyncio.Event()
         self._hosts: set[str] = set()

@@ -115,7 +115,7 @@ def job_for(wanted: AnalysisRequest, base: Job, video: str) -> Job:
 
 
 def _with_model(base: Job, role: Role, model: str) -> list[dict[str, Any]]:
-    replicas = base.endpoints.replicas(role)
+    replicas = base.endpoints.endpoints_of(role)
     offered = dict.fromkeys((replicas[0].model, *base.serve.models))
     if model not in offered:
         raise invalid(f"There is no model {model[:80]!r} here; there is {', '.join(offered)}.")

@@ -84,7 +84,7 @@ class PageRoutes:
         """What a request may name: fields and models, and the prompts and settings that apply if it names none."""
         job = self._job
         models = {
-            role: list(dict.fromkeys((job.endpoints.replicas(role)[0].model, *job.serve.models)))
+            role: list(dict.fromkeys((job.endpoints.endpoints_of(role)[0].model, *job.serve.models)))
             for role in ("vlm", "llm")
         }
         summary = job.analysis.summary

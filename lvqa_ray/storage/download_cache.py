@@ -22,6 +22,7 @@ from lvqa_ray.records import Video, redact_url
 from lvqa_ray.records.uri import suffix_of
 from lvqa_ray.storage.options import StorageOptions
 from lvqa_ray.storage.remote import SETTING, download, file_status, is_remote, too_large
+from lvqa_ray.storage.retries import not_wanted
 
 WAIT_S = 900.0
 DISK_SPACE_POLL_S = 0.5
@@ -113,6 +114,8 @@ class DownloadCache:
                 if self._freed(size):
                     out.truncate(size)
                     return
+            if self.stopped():
+                raise not_wanted(uri)
             if time.monotonic() > until:
                 raise FetchError(
                     "no_room",

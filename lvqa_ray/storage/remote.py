@@ -223,7 +223,7 @@ def download(
         out.truncate()
         out.flush()
 
-    retry_io(uri, once)
+    retry_io(uri, once, stopped=stopped)
 
 
 def _opened(uri: str, access: StorageOptions) -> AbstractBufferedFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lvqa_ray.dataset.model_use import FILE, ModelUse, ModelUseLog, gpu_cost, read_model_use
+from lvqa_ray.dataset.model_use import BROKEN_FILE, FILE, ModelUse, ModelUseLog, gpu_cost, read_model_use
 from lvqa_ray.dataset.reader import OutputReader
 from lvqa_ray.dataset.statistics.output_statistics import count
 from tests.command import cells, lvqa
@@ -27,12 +28,13 @@ def test_gpu_hours_are_those_of_all_replicas() -> None:
     assert gpu_cost([USE, USE]) == 20.0
     assert gpu_cost([]) == 0.0
     assert gpu_cost([USE, replace(USE, price_gpu_hour=None)]) is None, "unknown is unknown, not 0"
+    assert gpu_cost([USE, replace(USE, gpus=0.0, price_gpu_hour=None)]) == 20.0 - USE.gpu_hours * 2.5, "no GPU, no cost"
 
 
 def test_the_log_keeps_the_use_of_every_run_once(tmp_path: Path) -> None:
     now = [replace(USE, seconds=60.0)]
     first = ModelUseLog(tmp_path, "run-1", lambda: now)
-    assert first.beside(lambda: 7)() == 7
+    assert first.with_periodic_write(lambda: 7)() == 7
     now[0] = USE
     first.write()
     ModelUseLog(tmp_path, "run-2", lambda: [USE]).write()
@@ -49,6 +51,39 @@ def test_a_run_without_served_models_writes_no_file(tmp_path: Path) -> None:
 def test_a_broken_file_is_no_use(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="latin-1")
     assert read_model_use(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"used": [{"label": 1}]}', '{"used": [3]}', "\xff"])
+def test_a_broken_file_is_kept_under_another_name(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_text(text, encoding="latin-1")
+    ModelUseLog(tmp_path, "run-1", lambda: [USE]).write()
+    assert (tmp_path / BROKEN_FILE).read_text(encoding="latin-1") == text
+    assert read_model_use(tmp_path) == [replace(USE, run_id="run-1")]
+    assert "models.json.bad" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_now_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hours of earlier runs come back with the next write, when the disk or the store answers again."""
+    ModelUseLog(tmp_path, "run-1", lambda: [USE]).write()
+    log = ModelUseLog(tmp_path, "run-2", lambda: [USE])
+
+    def fails(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        assert log.write() == [replace(USE, run_id="run-2")]
+    assert [use.run_id for use in read_model_use(tmp_path)] == ["run-1"]
+    log.write()
+    assert [use.run_id for use in read_model_use(tmp_path)] == ["run-1", "run-2"]
+
+
+def test_the_audit_of_a_model_without_a_gpu_has_a_cost(tmp_path: Path) -> None:
+    write(tmp_path, at_b=0.25, long=0.25, guessed=0.3)
+    before = count(OutputReader(tmp_path)).audit
+    ModelUseLog(tmp_path, "run-1", lambda: [replace(USE, gpus=0.0, price_gpu_hour=None)]).write()
+    assert before.usd_per_record is not None
+    assert count(OutputReader(tmp_path)).audit.usd_per_record == before.usd_per_record
 
 
 def test_a_field_of_a_later_release_is_ignored(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from ray._private import services
+from ray.data import DataContext
 from ray.data._internal.execution import streaming_executor as executor
 from ray.data._internal.execution.operators import map_operator as maps
 
-from lvqa_ray.engine.ray.graph import _asked_by_one_process
+from lvqa_ray.engine.ray.graph import _asked_by_one_process, configure
+from lvqa_ray.engine.ray.session import cluster
 from lvqa_ray.engine.ray.session.local_services import (
     SETTINGS,
     blocks_forgotten,
@@ -83,7 +85,7 @@ def test_a_worker_starts_with_fewer_imports_and_what_it_left_out_is_whole(tmp_pa
         + """
     def seen():
         import gc
-        lazy = [name for name in ("jsonschema", "requests") if type(sys.modules[name]).__name__ == "LazyPackage"]
+        lazy = [name for name in ("jsonschema",) if type(sys.modules[name]).__name__ == "LazyPackage"]
         here = [path for path in sys.path if path.endswith("engine/ray/session")]
         import jsonschema, requests
         jsonschema.validate({}, {"type": "object"})
@@ -94,7 +96,7 @@ def test_a_worker_starts_with_fewer_imports_and_what_it_left_out_is_whole(tmp_pa
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
     )
-    assert ended.stdout == "(50000, 2, [], '*/*')\n"
+    assert ended.stdout == "(50000, 1, [], '*/*')\n"
 
 
 def test_a_release_of_ray_that_was_not_checked_starts_with_all_its_services(tmp_path: Path) -> None:
@@ -113,6 +115,20 @@ def test_a_release_of_ray_that_was_not_checked_starts_with_all_its_services(tmp_
     finally:
         driver.stdin.close()
         assert driver.wait(60) == 0
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_release_of_ray_that_was_not_checked_keeps_its_own_settings_of_detectors(
+    monkeypatch: pytest.MonkeyPatch, *, checked: bool
+) -> None:
+    made = DataContext()
+    own = type(made.issue_detectors_config)
+    monkeypatch.setattr(DataContext, "get_current", lambda: made)
+    if not checked:
+        monkeypatch.setattr(cluster, "CHECKED_RELEASES", frozenset())
+    configure()
+    assert made.issue_detectors_config.detectors == []
+    assert isinstance(made.issue_detectors_config, own) is not checked
 
 
 def test_what_is_changed_of_ray_is_as_before_after_the_block() -> None:

@@ -100,7 +100,7 @@ class FileBatches:
         no_cancel: Whether batches cannot be cancelled.
         accounts: Account of each API key; by default each key has an account of its own, which sees no other's batches
             and files.
-        denial: HTTP status for a batch of another account.
+        denial: HTTP status for a batch and for a file of another account.
         missing: 404s to answer, by ``status`` and ``content``: how many of each.
         drop_next: Connections to drop, by ``upload``, ``create``, ``create_after``, ``status`` and ``content``: how
             many of each. ``create_after`` drops the reply after the batch has been made.
@@ -185,7 +185,8 @@ class FileBatches:
     async def _show_file(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         if not self._sees(request, name):
-            return error(Status(404, "not_found", "invalid_request_error", "No such file."))
+            status = self.denial if name in self.files else 404
+            return error(Status(status, "not_found", "invalid_request_error", "No such file."))
         return web.json_response(self._file(name))
 
     async def _content(self, request: web.Request) -> web.Response:

@@ -34,6 +34,26 @@ def test_a_growing_index_gives_what_a_dictionary_gives() -> None:
     assert [whole.place(key.hex()) for key in keys] == [expected.get(key) for key in keys]
 
 
+def test_keys_with_the_same_beginning_are_told_apart_once_split() -> None:
+    """Eight equal bytes: whatever is set, removed or merged afterwards, each key has its own line."""
+    one, two, three = (key_of(0)[:8] + key_of(n)[8:] for n in range(3))
+    index = GrowingIndex()
+    index.set(one, ("a", 1, 1))
+    index.set(two, ("a", 2, 1))
+    index.index()
+    index.split(one, {one: ("a", 1, 1), two: ("a", 2, 1)})
+    for n in range(10, 10 + 2 * LEAST_MERGED):
+        index.set(key_of(n), ("b", n, 1))
+    assert [index.get(key) for key in (one, two, three)] == [("a", 1, 1), ("a", 2, 1), None]
+    index.set(three, ("c", 3, 1))
+    index.remove(two)
+    assert [index.get(key) for key in (one, two, three)] == [("a", 1, 1), None, ("c", 3, 1)]
+    whole = index.index()
+    assert set(whole.places(one.hex())) == {("a", 1, 1), ("c", 3, 1)}
+    assert len(whole) == 2 + 2 * LEAST_MERGED
+    assert whole.place(key_of(10).hex()) == ("b", 10, 1)
+
+
 def test_an_entry_takes_little_memory() -> None:
     keys = [key_of(n) for n in range(40_000)]
     tracemalloc.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from lvqa_ray.errors import TruncatedReply
 from lvqa_ray.journal.entries import entry_of
-from lvqa_ray.journal.reply_store import JournalReplyStore
+from lvqa_ray.journal.reply_store import JournalReplyStore, ReadOnlyReplyStore
+from lvqa_ray.journal.segments import segments_of
 from lvqa_ray.llm.messages import ChatReply
 from tests.journal.paid import REPLY, key_of
 
@@ -35,6 +37,52 @@ def test_answers_come_back_as_they_were_paid(tmp_path: Path) -> None:
         assert one.get(key_of(3)) is None
         assert len(one.index()) == 2
     assert (tmp_path / "new" / "cache" / "caption-w1.jsonl").read_bytes().count(b"\n") == 2
+
+
+class TestKeysWithTheSameBeginning:
+    """Two keys that share the eight bytes of the index: neither reply is lost, and none is paid again."""
+
+    ONE, TWO, THREE = (key_of(0)[:16] + key_of(n)[16:] for n in range(3))
+
+    @pytest.mark.parametrize("first", [0, 1])
+    @pytest.mark.parametrize("reopened", [False, True])
+    def test_both_are_found(self, tmp_path: Path, first: int, *, reopened: bool) -> None:
+        keys, texts = [self.ONE, self.TWO], ["one", "two"]
+        journal = JournalReplyStore(tmp_path, writer="w1", stage="ask")
+        journal.put(keys[0], replace(REPLY, text=texts[0]))
+        journal.put(keys[1], replace(REPLY, text=texts[1]))
+        if reopened:
+            journal = JournalReplyStore(tmp_path, writer="w2", stage="ask")
+        for n in [first, 1 - first, first, 1 - first]:
+            assert asyncio.run(journal.find(keys[n])) == replace(REPLY, text=texts[n])
+            assert journal.get(self.THREE) is None
+        journal.put(self.THREE, replace(REPLY, text="three"))
+        assert journal.get(self.THREE) == replace(REPLY, text="three")
+        reader = ReadOnlyReplyStore(segments_of(tmp_path), journal.index())
+        assert asyncio.run(reader.find(keys[first])) == replace(REPLY, text=texts[first])
+
+    @pytest.mark.parametrize("failure_first", [False, True])
+    def test_a_kept_failure_and_an_answer(self, tmp_path: Path, *, failure_first: bool) -> None:
+        failure = TruncatedReply("It is cut off.")
+        failure.raw, failure.bill = "x", REPLY.usage.bill
+        journal = JournalReplyStore(tmp_path, writer="w1", stage="ask")
+        for is_failure in (failure_first, not failure_first):
+            if is_failure:
+                journal.put(self.TWO, failure, "m")
+            else:
+                journal.put(self.ONE, REPLY)
+        for store in (journal, JournalReplyStore(tmp_path, writer="w2", stage="ask")):
+            assert isinstance(store.get(self.TWO), TruncatedReply)
+            assert store.get(self.ONE) == REPLY
+            assert isinstance(store.get(self.TWO), TruncatedReply)
+
+    def test_the_line_of_another_writer_is_found(self, tmp_path: Path) -> None:
+        journal, other = (JournalReplyStore(tmp_path, writer=name, stage="ask") for name in ("w1", "w2"))
+        journal.put(self.ONE, REPLY)
+        assert journal.get(self.TWO) is None
+        other.put(self.TWO, replace(REPLY, text="two"))
+        assert journal.get(self.TWO) == replace(REPLY, text="two")
+        assert journal.get(self.ONE) == REPLY
 
 
 def test_stages_are_apart(tmp_path: Path) -> None:

@@ -58,10 +58,18 @@ class BatchRun:
         run_id: Id of the run.
         budget: Its budget.
         key: Its API key.
+        collects: Whether it puts requests into batches, or only waits for those of an earlier run.
     """
 
     def __init__(
-        self, folder: Path, endpoint: Endpoint, run_id: str = "r1", budget: Budget | None = None, key: str = ""
+        self,
+        folder: Path,
+        endpoint: Endpoint,
+        run_id: str = "r1",
+        budget: Budget | None = None,
+        key: str = "",
+        *,
+        collects: bool = True,
     ) -> None:
         self.journal = folder / "cache"
         self.endpoint = endpoint
@@ -72,6 +80,7 @@ class BatchRun:
         line = BatchLine(endpoint, BatchApi(endpoint, self.key), self.queue)
         self.runner = BatchRunner([line], BatchLog(self.journal, run_id), self.budget)
         self.passes = 0
+        self.collects = collects
 
     def __enter__(self) -> BatchRun:
         self.runner.start()
@@ -96,7 +105,8 @@ class BatchRun:
     async def _all(self, requests: Sequence[ChatRequest]) -> list[Outcome]:
         api, wire = BatchApi(self.endpoint, self.key), OpenAITransport(self.endpoint, self.key)
         permits = LeasePool(LocalLeaseServer(Limiter(Limits.of(self.endpoint))))
-        route = EndpointRoute(self.endpoint, wire, permits, self.budget, BatchRoute(self.endpoint, api, self.queue))
+        batches = BatchRoute(self.endpoint, api, self.queue, collects=self.collects)
+        route = EndpointRoute(self.endpoint, wire, permits, self.budget, batches)
         writer = f"{self.run_id}_{self.passes}"
         chats = {
             stage: build_client([route], JournalReplyStore(self.journal, writer=writer, stage=stage))

@@ -64,6 +64,16 @@ def test_what_nobody_counted_is_taken_at_its_estimate() -> None:
     assert budget.reserve(0.0) is not None, "once spent, spent"
 
 
+def test_served_models_are_set_as_a_total() -> None:
+    budget = Budget(max_cost=10.0, spent_usd=1.0)
+    for usd in (2.0, 5.0, 5.0):
+        budget.set_served_usd(usd)
+    assert budget.spent_usd == 6.0
+    again = Budget(max_cost=10.0, spent_usd=1.0)  # its process was restarted
+    again.set_served_usd(9.5)
+    assert again.reserve(0.0) is not None
+
+
 def test_what_was_spent_before_counts() -> None:
     assert Budget(max_cost=1.0, spent_usd=0.9).reserve(0.2) is not None
     assert Budget(max_requests=3, sent=3).reserve(0.0) is not None

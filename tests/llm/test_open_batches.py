@@ -23,7 +23,7 @@ from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
 from lvqa_ray.llm.endpoint import Endpoint
 from tests.fakes.endpoint import FakeEndpoint
-from tests.llm.batched import ASKED, REQUESTS, BatchRun, answers, batched, billed, deferred, statuses
+from tests.llm.batched import ASKED, REQUESTS, BatchRun, answers, batched, billed, deferred, request, statuses
 
 
 class TestKilled:
@@ -200,7 +200,9 @@ class TestOtherKeys:
         assert (len(fake.batches.made), max(fake.batches.asked.values())) == (1, 1)
         assert billed(tmp_path, "r1") + billed(tmp_path, "r2") == pytest.approx(fake.ledger.usd, rel=1e-12)
 
-    @pytest.mark.parametrize("at", [("created", 404), ("created", 401), ("created", 403), ("create", 404)])
+    @pytest.mark.parametrize(
+        "at", [("created", 404), ("created", 401), ("created", 403), ("created", 400), ("create", 404), ("create", 400)]
+    )
     @pytest.mark.parametrize("env", ["LVQA_NEW", "LVQA_OLD"])
     def test_the_key_of_another_account_sends_nothing_again(
         self,
@@ -229,6 +231,39 @@ class TestOtherKeys:
         with BatchRun(tmp_path, batched(fake, api_key_env=env), "r3", key=key) as run:
             assert answers(run.ask(ASKED)) == len(ASKED)
         assert (len(fake.batches.made), max(fake.batches.asked.values())) == (1, 1)
+
+    @pytest.mark.parametrize("seen", ["print", True])
+    def test_only_the_key_that_saw_the_file_may_say_that_there_is_no_batch(
+        self, fake: FakeEndpoint, tmp_path: Path, *, seen: str | bool
+    ) -> None:
+        """A run saw the file, and was killed before it logged the end; a log of an earlier release names no key."""
+        killed = TestKilled()
+        killed.begun(fake, tmp_path, "create", env="LVQA_OLD", key="first")
+        tag = json.loads(killed.log(tmp_path).read_text().splitlines()[0])["tag"]
+        print_ = BatchApi(batched(fake), SecretStr("first")).key_print(tag)
+        with killed.log(tmp_path).open("a") as log:
+            log.write(json.dumps({"tag": tag, "at": 0.0, "seen": print_ if seen == "print" else seen}) + "\n")
+        with BatchRun(tmp_path, batched(fake, api_key_env="LVQA_OLD"), "r2", key="other") as run:
+            assert {type(outcome) for outcome in run.ask(ASKED)} == {BatchFailed}
+        assert (len(fake.batches.made), statuses(tmp_path)) == (1, [""])
+        with BatchRun(tmp_path, batched(fake, api_key_env="LVQA_OLD"), "r3", key="first") as run:
+            assert answers(run.ask(ASKED)) == len(ASKED)
+        assert (len(fake.batches.made), max(fake.batches.asked.values())) == (1, 1)
+
+    @pytest.mark.parametrize("collects", [True, False])
+    def test_a_replaced_queue_waits_for_the_open_batch(
+        self, fake: FakeEndpoint, tmp_path: Path, *, collects: bool
+    ) -> None:
+        """Its process died: it is empty, and the run may be on a tier that sends new requests at once."""
+        TestKilled().begun(fake, tmp_path, "created")
+        fake.batches.state_s = 0.5
+        at = batched(fake, tier="batch" if collects else "standard")
+        with BatchRun(tmp_path, at, "r2", collects=collects) as run:
+            run.queue._queue = BatchQueue(at, tmp_path / "files-r2", 1e9, known=False)
+            assert deferred(run.one_pass(ASKED)) == len(ASKED)
+            assert answers(run.ask([*ASKED, request("new")])) == len(ASKED) + 1
+        assert max(fake.paid.values()) == 1
+        assert len(fake.batches.made) == 1 + collects
 
     def test_a_restarted_queue_does_not_send_what_was_left(self, fake: FakeEndpoint, tmp_path: Path) -> None:
         TestKilled().begun(fake, tmp_path, "created", env="LVQA_OLD", key="first")

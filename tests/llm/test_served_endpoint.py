@@ -11,6 +11,7 @@ import pytest
 from lvqa_ray.config import Job
 from lvqa_ray.corpus.video_table import Videos
 from lvqa_ray.engine.executors import chosen
+from lvqa_ray.engine.preflight.model_costs import ModelCost
 from lvqa_ray.engine.preflight.validation import check_prices
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.endpoint import DEMO_MODEL
@@ -85,7 +86,7 @@ def test_requests_go_to_the_address_and_keys_stay() -> None:
     at = ServedEndpoint.model_validate(VLLM | {"engine_args": {"max_num_seqs": 12}})
     with pytest.raises(ConfigError, match="is not running"):
         _ = at.tier_url
-    running = pickle.loads(pickle.dumps(at.at("http://10.0.0.1:1/m/v1", replicas=3)))  # noqa: S301 - our own
+    running = pickle.loads(pickle.dumps(at.with_address("http://10.0.0.1:1/m/v1", replicas=3)))  # noqa: S301 - our own
     assert running.tier_url == "http://10.0.0.1:1/m/v1"
     assert running.max_concurrency == 36
     assert running.base_url == at.base_url == "http://vllm.served.invalid/v1"
@@ -103,11 +104,19 @@ def test_a_served_model_has_no_price_per_token(model: str) -> None:
     assert price_source(priced) == "GPU hours instead of tokens"
 
 
+def test_a_model_without_a_gpu_costs_nothing() -> None:
+    at = ServedEndpoint.model_validate(COMMAND)
+    assert (at.gpus, at.price_gpu_hour) == (0.0, None)
+    assert cost_usd(at, Usage(input_tokens=1000, output_tokens=1000)) == 0.0
+    assert ModelCost(at.label, 0.0, None, 0.0).cost_usd == 0.0
+    check_prices(job(COMMAND, URL | {"price_in": 1, "price_out": 1}, engine={"max_cost": 1}))
+
+
 def test_a_cost_limit_needs_an_endpoint_with_a_price() -> None:
     priced = URL | {"price_in": 1, "price_out": 1}
     check_prices(job(COMMAND | {"price_gpu_hour": 2.5}, priced, engine={"max_cost": 1}))
     with pytest.raises(ConfigError, match=r"endpoints\.vlm\.price_gpu_hour"):
-        check_prices(job(COMMAND, priced, engine={"max_cost": 1}))
+        check_prices(job(COMMAND | {"gpus": 1}, priced, engine={"max_cost": 1}))
 
 
 def test_a_served_model_needs_ray() -> None:

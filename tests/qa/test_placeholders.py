@@ -13,8 +13,8 @@ from lvqa_ray.qa.formats.json_format import parse_json_question
 from lvqa_ray.qa.formats.keyed_format import parse_keyed
 from lvqa_ray.qa.formats.placeholders import PLACEHOLDERS
 from lvqa_ray.qa.formats.reply_format import TEXT, TEXT_FORMAT
-from lvqa_ray.qa.formats.text_format import parse_question
-from lvqa_ray.records import KeyedQuestion
+from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.records import KeyedQuestion, OpenKey
 from tests.qa.written import EXPECTED, REPLY, changed
 
 FILLED = TEXT_FORMAT.partition("QUESTION:")[2]
@@ -78,3 +78,25 @@ def test_words_of_a_placeholder_within_a_text_are_kept() -> None:
         changed("Reading a book", "He takes the first option", "bookshelf\n", "bookshelf... at the end\n")
     )
     assert read.options["B"] == "He takes the first option"
+
+
+def test_words_that_are_placeholders_in_brackets_alone_are_texts_without() -> None:
+    options = {"A": "Start", "B": "Middle", "C": "End", "D": "It never appears"}
+    steps = [{"start_s": 0.0, "end_s": 5.0, "reasons": ["It is there at once.", "..."]}]
+    reply = {"question": "Where does it appear?", "options": options, "answer": "A", "steps": steps}
+    assert parse_json_question(json.dumps(reply)).options == options
+    with pytest.raises(ParseError, match="'<start>' is a placeholder"):
+        parse_json_question(json.dumps(reply | {"options": options | {"A": "<start>"}}))
+    reasons = "REASONS:\n##### From [0 to 5]:\n- The sign says so."
+    asked = parse_keyed(f"QUESTION: What does the sign say?\nANSWER: End\nACCEPTED: start; ...\n{reasons}", "open")
+    assert isinstance(asked.key, OpenKey)
+    assert (asked.key.text, asked.key.accepted) == ("End", ("start",))
+
+
+def test_an_ellipsis_after_other_reasons_is_no_fault() -> None:
+    reply = REPLY.rstrip() + "\n- ..."
+    read = parse_question(reply)
+    assert (read.question, read.options, read.answer) == (EXPECTED.question, EXPECTED.options, EXPECTED.answer)
+    assert parse_question(render_question(read)) == read
+    with pytest.raises(ParseError, match=r"'\.\.\.' is a placeholder"):
+        parse_keyed("QUESTION: What?\nANSWER: a red car\nREASONS:\n##### From [0 to 5]:\n- ...", "open")

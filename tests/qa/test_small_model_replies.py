@@ -107,6 +107,11 @@ def test_a_list_of_letters_chooses_none(reply: str) -> None:
         ("C\n", "C"),
         ("C\n\nC", "C"),
         ("A or B?\n\nANSWER: B", "B"),
+        ("A\nB\nC\nD\n\nLooking for keys", "A"),
+        ("A\nB\nC\nD\n\nB. Reading a book", "B"),
+        ("He reads.\n\nB: ", "B"),
+        ("I\nB", "B"),
+        ("X\n\nB", "B"),
     ],
 )
 def test_one_letter_is_a_choice(reply: str, letter: str) -> None:
@@ -122,3 +127,19 @@ def test_a_sentence_about_the_task_is_no_answer(question: KeyedQuestion) -> None
     assert not read_graded(talk, question).read
     assert read_graded(f"{talk}\nANSWER: {question.key_text}", question).score == 1.0
     assert read_graded(question.key_text, question).score == 1.0
+
+
+def test_many_spans_are_no_talk() -> None:
+    spans = tuple(Span(start_s=10.0 * n, end_s=10.0 * n + 5) for n in range(9))
+    question = KeyedQuestion(question="When?", key=SpanKey(spans=spans), steps=EXPECTED.steps)
+    assert len(question.key_text.split()) > 20
+    assert read_graded(question.key_text, question).score == 1.0
+
+
+@pytest.mark.parametrize("key", ["no one", "none", "nothing", "unknown"])
+@pytest.mark.parametrize("before", ["", "I looked.\nANSWER: "])
+def test_a_key_that_sounds_like_declining_is_an_answer(key: str, before: str) -> None:
+    question = KeyedQuestion(question="Who?", key=OpenKey(text=key), steps=EXPECTED.steps)
+    right, wrong = read_graded(f"{before}{key}", question), read_graded(f"{before}unclear", question)
+    assert (right.score, right.read, right.answer) == (1.0, True, key)
+    assert (wrong.score, wrong.read, wrong.answer) == (0.0, True, "")

@@ -60,6 +60,8 @@ def trace(check: str, length: int, *, right: bool, attempt: int = 0, **fields: A
         ([trace("watch", 100, right=True), trace("solve", 90, right=False)], None),
         ([trace("watch", 100, right=True), trace("watch", 100, right=False, letters_unclear=True)], None),
         ([trace("watch", 100, right=True), trace("watch", 100, right=False, answer=None)], None),
+        ([trace("watch", 100, right=True), trace("watch", 100, right=False, correct=None)], None),
+        ([trace("watch", 100, right=True, correct=None), trace("watch", 100, right=False)], None),
         ([trace("watch", 100, right=True), trace("watch", 100, right=False, readable=False)], None),
         ([trace("watch", 100, right=True), trace("watch", 0, right=False)], None),
         ([trace("prose", 100, right=False), trace("prose", 101, right=True, attempt=1)], (101, 100)),

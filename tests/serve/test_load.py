@@ -41,7 +41,7 @@ def echo(body: dict[str, Any]) -> str | None:
 def served(films: Path, tmp_path: Path) -> Iterator[Service]:
     with FakeEndpoint(answer=echo, latency_s=LATENCY_S) as fake:
         job = job_at(fake, tmp_path, films, at_once=STAY + LEAVE + HANG, networks=NETWORKS)
-        vlm, llm = (job.endpoints.replicas(role)[0].model_dump() for role in ("vlm", "llm"))
+        vlm, llm = (job.endpoints.endpoints_of(role)[0].model_dump() for role in ("vlm", "llm"))
         endpoints = {"vlm": {**vlm, "max_concurrency": 100}, "llm": {**llm, "max_concurrency": 100}}
         with Service(type(job).of({**job.model_dump(mode="json"), "endpoints": endpoints})) as service:
             yield service

@@ -46,7 +46,9 @@ class PreferencePair(NamedTuple):
 def pair_of(rows: Sequence[TraceRow]) -> PreferencePair | None:
     """The pair of a question, if it has one: of the first of `PAIR_SOURCES` with two traces of similar length.
 
-    Both traces have clear option letters and name an option. Of several pairs it is that with the closest lengths.
+    Both traces have clear option letters and an answer. An answer that counts as right and is not exactly the key is
+    neither correct nor incorrect (``correct`` is ``None``), and makes no pair. Of several
+    pairs it is that with the closest lengths.
 
     Args:
         rows: All traces of the question, each with `TRACE_KEYS` and its ``length`` in characters.
@@ -66,7 +68,7 @@ def pair_of(rows: Sequence[TraceRow]) -> PreferencePair | None:
             for right in usable
             if right["correct"]
             for wrong in usable
-            if not wrong["correct"]
+            if wrong["correct"] is False
         ]
         best = min(pairs, key=lambda pair: pair[:3], default=None)
         if best is not None and best[0] <= math.log(LENGTH_RATIO):

@@ -11,13 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from lvqa_ray.engine.batching.batch_budget import BatchBudget
-from lvqa_ray.engine.batching.open_batch import EMPTY_POLLS, OpenBatch, locate, open_batch
-from lvqa_ray.engine.batching.request_files import BatchLine, discarded, outage, typed, uploaded, without
+from lvqa_ray.engine.batching.open_batch import (
+    EMPTY_POLLS,
+    UNSENT,
+    OpenBatch,
+    id_now,
+    is_hidden,
+    locate,
+    open_batch,
+)
+from lvqa_ray.engine.batching.request_files import BatchLine, discarded, given_up, outage, typed, uploaded, without
 from lvqa_ray.errors import (
     ApiError,
-    AuthFailed,
-    BatchFailed,
-    Forbidden,
     NoCapacity,
     NotFound,
     RetryableError,
@@ -36,8 +41,6 @@ LONGEST_REST_S = 600.0
 """Longest rest after a round in which no request was answered (s)."""
 CANCEL_S = 900.0
 """How long a batch that is to be cancelled may take to end (s); OpenAI says up to 10 minutes."""
-UNSENT = frozenset({"not_uploaded", "not_created"})
-"""Ends of batches that never began."""
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +67,7 @@ class BatchRunner:
         self._idle = False
         self._answered = 0
         self._fruitless = 0
+        self._restarts = 0  # of queues, in this round
         self._down_since: dict[int, float] = {}  # by the id of a line
         self._over = threading.Event()
         self._adopted = threading.Event()
@@ -127,16 +131,19 @@ class BatchRunner:
         return deferred
 
     async def _deferred(self) -> int:
-        return sum([await line.queue.deferred() for line in self._lines])
+        lost, self._restarts = self._restarts, 0  # a restarted queue has lost its count
+        return lost + sum([await line.queue.deferred() for line in self._lines])
 
     async def _halt(self) -> None:
         for line in self._lines:
             await line.queue.halt(self.broken)
 
-    async def _adopt(self) -> None:
-        for batch in self._open.values():
-            for queue in self._queues(batch):
-                await queue.adopt(entry.key for entry in batch.logged.entries)
+    async def _adopt(self, lines: Sequence[BatchLine]) -> None:
+        """Tell queues which requests are in open batches, and which are in one that is not asked for any more."""
+        for line in lines:
+            mine = [batch for batch in self._open.values() if line.queue in self._queues(batch)]
+            await line.queue.settle({key: given_up(said) for key, said in self._left.items()})
+            await line.queue.adopt([entry.key for batch in mine for entry in batch.logged.entries])
 
     def _run(self) -> None:
         try:
@@ -152,13 +159,16 @@ class BatchRunner:
                 asyncio.run(self._halt())
 
     async def _serve(self) -> None:
-        await self._adopt()
+        await self._adopt(self._lines)
         self._adopted.set()
         try:
             while not self._over.is_set():
                 flushing = self._flush
                 took = False
                 for line in self._lines:
+                    if not await line.queue.is_known():  # its process was restarted
+                        self._restarts += 1
+                        await self._adopt([line])
                     while not self._halted and (file := await line.queue.take(flush=flushing)) is not None:
                         took = True
                         await self._submit(line, file)
@@ -182,7 +192,7 @@ class BatchRunner:
             file = without(file, doubled)
             mine = {entry.key for each in self._open.values() if each.line is line for entry in each.logged.entries}
             theirs: dict[str, ApiError | None] = {
-                key: _left(self._left[key])
+                key: given_up(self._left[key])
                 if key in self._left
                 else NoCapacity("The batch of another key has the request.")  # it may be offered again
                 for key in doubled - mine
@@ -234,9 +244,9 @@ class BatchRunner:
             if not batch.logged.id and not await self._located(batch):
                 return
             state = batch.shown = await batch.line.api.get(batch.logged.id)
-        except (NotFound, AuthFailed, Forbidden) as error:
-            if error.status == 401 and batch.has_own_key and not batch.others:
-                raise  # nothing can be sent with this key
+        except ApiError as error:
+            if not is_hidden(error) or (error.status == 401 and batch.has_own_key and not batch.others):
+                raise  # nothing is known, or nothing can be sent with this key
             await self._unknown(batch)
             return
         batch.denials = 0
@@ -273,13 +283,10 @@ class BatchRunner:
 
     async def _unknown(self, batch: OpenBatch) -> None:
         """Look for a batch that the endpoint has denied; its requests may be paid for, so none is sent again."""
-        found = None
-        if batch.logged.id:
-            with suppress(NotFound, AuthFailed, Forbidden):  # some servers have no list
-                found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
-        if found is not None and found.id != batch.logged.id:
-            batch.logged = self._log.note(batch.logged, id_=found.id)
-        if found is None and (said := batch.deny()):
+        found = await id_now(batch) if batch.logged.id else ""
+        if found and found != batch.logged.id:
+            batch.logged = self._log.note(batch.logged, id_=found)
+        if not found and (said := batch.deny()):
             await self._leave(batch, said)
 
     async def _leave(self, batch: OpenBatch, said: str) -> None:
@@ -288,7 +295,7 @@ class BatchRunner:
         keys = [entry.key for entry in batch.logged.entries]
         self._left |= dict.fromkeys(keys, said)
         for queue in self._queues(batch):
-            await queue.settle({key: _left(said) for key in keys})
+            await queue.settle({key: given_up(said) for key in keys})
         del self._open[batch.logged.tag]
 
     async def _located(self, batch: OpenBatch) -> bool:
@@ -339,7 +346,3 @@ class BatchRunner:
     def _clients(self) -> list[BatchApi]:
         tried = [line for batch in self._open.values() for line in (batch.line, *batch.others)]
         return [line.api for line in (*self._lines, *tried)]
-
-
-def _left(said: str) -> BatchFailed:
-    return BatchFailed(said, status=400)  # no retry in this run

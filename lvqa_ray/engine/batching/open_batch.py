@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded
-from lvqa_ray.errors import ConfigError
+from lvqa_ray.errors import ApiError, AuthFailed, ConfigError, Forbidden, NotFound, RetryableError, StopRun
 from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, place_of, served_model
 from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
 
@@ -21,6 +21,8 @@ EMPTY_POLLS = 10
 """How often a batch is asked for again that the endpoint does not show, or whose results it does not show."""
 OTHER_KEY_POLLS = 3
 """As `EMPTY_POLLS`, for a batch that was created with the key of another variable."""
+UNSENT = frozenset({"not_uploaded", "not_created"})
+"""Ends of batches that never began."""
 logger = logging.getLogger(__name__)
 
 
@@ -113,15 +115,36 @@ async def locate(batch: OpenBatch, log: BatchLog) -> tuple[str, str]:
         return "", "not_uploaded"
     if (found := await api.find(logged.tag, logged.file)) is not None:
         return found.id, ""
-    if not logged.seen:
+    print_ = api.key_print(logged.tag)
+    if logged.seen != print_:  # what another key has seen says nothing about this one
         if not (logged.ours or await api.has_file(logged.file)):
             return "", "denied"
-        batch.logged = logged = log.note(logged, seen=True)  # a run that is killed after the deletion cannot see it
+        batch.logged = logged = log.note(logged, seen=print_)  # a run that is killed after the deletion cannot see it
     # A request that is still on its way finds no file then.
     deleted = await discarded(batch.line, logged.file)
     if (found := await api.find(logged.tag, logged.file)) is not None:
         return found.id, ""
     return "", "not_created" if deleted or time.time() - logged.at >= LATE_S else ""
+
+
+def is_hidden(error: ApiError) -> bool:
+    """Whether an error may mean that this key does not see a batch; some servers say 400 to other accounts."""
+    return isinstance(error, NotFound | AuthFailed | Forbidden) or not isinstance(error, RetryableError | StopRun)
+
+
+async def id_now(batch: OpenBatch) -> str:
+    """Id under which the endpoint lists a batch; empty if it does not, or has no list.
+
+    Raises:
+        ApiError: Nothing is known now.
+    """
+    try:
+        found = await batch.line.api.find(batch.logged.tag, batch.logged.file)
+    except ApiError as error:
+        if not is_hidden(error):
+            raise
+        return ""
+    return "" if found is None else found.id
 
 
 def _name(logged: LoggedBatch) -> str:

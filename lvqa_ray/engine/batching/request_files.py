@@ -77,6 +77,11 @@ def typed(error: ApiError) -> ApiError:
     return BatchFailed(f"The file of the batch was not accepted: {error}")
 
 
+def given_up(said: str) -> ApiError:
+    """The error of requests whose batch is not asked for any more in this run."""
+    return BatchFailed(said, status=400)  # no retry in this run
+
+
 def without(file: ReadyFile, keys: set[str]) -> ReadyFile:
     """The file without some of its requests."""
     kept = [number for number, entry in enumerate(file.entries) if entry.key not in keys]

@@ -66,7 +66,7 @@ class LocalClients:
         self._folder = folder
         self._writer = f"{run_id}_{uuid.uuid4().hex[:8]}"
         self._endpoints = job.endpoints
-        self._known = [at for role in job.endpoints.roles for at in job.endpoints.replicas(role)]
+        self._known = [at for role in job.endpoints.roles for at in job.endpoints.endpoints_of(role)]
         self._keys = {at.api_key_env: at.api_key() for at in self._known}
         self._shared = shared((at, self._key(at)) for at in self._known)
         self._gates: dict[SharedBy, _Gate] = {}
@@ -139,7 +139,7 @@ class LocalClients:
         if roles is None:
             self.batches.halt()
         for role in self._endpoints.roles if roles is None else roles:
-            for at in self._endpoints.replicas(role):
+            for at in self._endpoints.endpoints_of(role):
                 self._gate(at).server.halt(StopRun(reason))
 
     def why_halted(self) -> str:
@@ -147,7 +147,7 @@ class LocalClients:
         if self.batches.broken:
             return self.batches.broken
         for role in self._endpoints.roles:
-            reasons = [self._gate(at).limiter.halted for at in self._endpoints.replicas(role)]
+            reasons = [self._gate(at).limiter.halted for at in self._endpoints.endpoints_of(role)]
             if all(reasons):
                 return str(reasons[0])
         return ""

@@ -161,7 +161,7 @@ class _VideoRun:
         try:
             chats, endpoints = self._executor.chats, self._job.endpoints
             await chats.open(self._asking)
-            self._chats = {stage.name: chats.of(stage, endpoints.replicas(stage.role)) for stage in self._asking}
+            self._chats = {stage.name: chats.of(stage, endpoints.endpoints_of(stage.role)) for stage in self._asking}
             captions = await self._steps().captions(self._video)
             if isinstance(captions, Failure):
                 self._emit(captions)
@@ -175,7 +175,7 @@ class _VideoRun:
     def _steps(self) -> VideoSteps:
         executor, job, pipeline = self._executor, self._job, self._pipeline
         caption = pipeline.caption[0]
-        at = job.endpoints.replicas(caption.role)
+        at = job.endpoints.endpoints_of(caption.role)
         return VideoSteps(
             pipeline,
             splitting=FileSteps(executor.decoders, self._fetched, self._media),

@@ -210,13 +210,13 @@ class _Pass:
         clips = index_of(clips_folder(journal))
         found = ClipIndex(journal, self._pipeline.recipe, run_id, lambda: clips, self._pipeline.beside)
         stages = asking(self._pipeline.hear, self._pipeline.caption, self._pipeline.ask)
-        self._chats = {stage.name: clients.of(stage, job.endpoints.replicas(stage.role)) for stage in stages}
+        self._chats = {stage.name: clients.of(stage, job.endpoints.endpoints_of(stage.role)) for stage in stages}
         looks = [group for group in self._pipeline.ask if isinstance(group, FrameScoring)]
         self._frames = {id(look): self._paid_frames(look, journal) for look in looks}
         scratch = download_cache(job)
         caption = self._pipeline.caption[0]
         splitting, looking = (FileSteps(pool, partial(_fetched, scratch), media) for pool in pools)
-        in_flight = sum(at.max_concurrency for role in job.endpoints.roles for at in job.endpoints.replicas(role))
+        in_flight = sum(at.max_concurrency for role in job.endpoints.roles for at in job.endpoints.endpoints_of(role))
         self._files = looking
         self._steps = VideoSteps(
             self._pipeline,

@@ -69,7 +69,7 @@ def check(job: Job, *, paid: bool) -> Iterator[Finding]:
     for role in job.endpoints.roles:
         if job.endpoints.section(role) != role:
             continue  # checked for the role whose endpoint it uses
-        for at in job.endpoints.replicas(role):
+        for at in job.endpoints.endpoints_of(role):
             yield from _endpoint(job, role, at, paid=paid)
 
 

@@ -233,7 +233,7 @@ def seconds(job: Job, stages: dict[str, JobEstimate]) -> float:
     for stage in (TranscribeSpeech(), *job.asking):
         if stage.name not in stages:
             continue
-        replicas = job.endpoints.replicas(stage.role)
+        replicas = job.endpoints.endpoints_of(stage.role)
         first = replicas[0]
         busy.setdefault((first.server, first.api_key_env, first.model), (replicas, []))[1].append(stages[stage.name])
     return max(_busy_s(replicas, parts) for replicas, parts in busy.values())

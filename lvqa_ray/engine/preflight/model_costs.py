@@ -12,6 +12,7 @@ from lvqa_ray.dataset.model_use import ModelUse, read_model_use
 from lvqa_ray.engine.preflight.estimate import JobEstimate
 from lvqa_ray.journal.costs import spent
 from lvqa_ray.journal.locations import open_segments
+from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class ModelCost:
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars; ``None`` if the price or the hours are unknown."""
+        """US dollars; 0 without a GPU, and ``None`` if the price or the hours are unknown."""
+        if self.gpus == 0:
+            return 0.0
         if self.price_gpu_hour is None or self.gpu_hours is None:
             return None
         return self.price_gpu_hour * self.gpu_hours
@@ -52,14 +55,14 @@ def model_costs(job: Job, stages: Mapping[str, JobEstimate]) -> tuple[ModelCost,
     counted = _tokens_per_gpu_hour(job, used) if used else {}
     needed = Counter[str]()
     for stage in job.asking:
-        if stage.name in stages:
-            part = stages[stage.name]
-            needed[job.endpoints.of(stage.role).label] += part.input_tokens + part.output_tokens
+        at = job.endpoints.of(stage.role)
+        if stage.name in stages and isinstance(at, ServedEndpoint):
+            needed[at.digest] += stages[stage.name].input_tokens + stages[stage.name].output_tokens
     found = []
-    for at in job.endpoints.served.values():
+    for digest, at in job.endpoints.served.items():
         speed = counted.get(at.label)
         gpus = None if at.replicas == "auto" and at.gpus else at.gpus * (1 if at.replicas == "auto" else at.replicas)
-        hours = 0.0 if gpus == 0 else needed[at.label] / speed if speed else None
+        hours = 0.0 if gpus == 0 else needed[digest] / speed if speed else None
         found.append(ModelCost(at.label, gpus, at.price_gpu_hour, hours))
     return tuple(found)
 

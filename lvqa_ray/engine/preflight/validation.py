@@ -72,7 +72,7 @@ def check_prices(job: Job) -> None:
         ConfigError: Names the endpoint, and the settings to add.
     """
     for role in job.endpoints.roles if job.engine.max_cost is not None else ():
-        for at in job.endpoints.replicas(role):
+        for at in job.endpoints.endpoints_of(role):
             if at.is_served and rates_of(at) is None:
                 raise ConfigError(
                     f"engine.max_cost is set, but no price is known for {at.label}: set "
@@ -171,10 +171,10 @@ def check_endpoints(job: Job, *, ask: bool = True) -> Mapping[Role, Sequence[Sec
     from lvqa_ray.engine.preflight.readiness import readiness  # noqa: PLC0415
     from lvqa_ray.engine.preflight.trials import smallest  # noqa: PLC0415
 
-    keys = {role: [at.api_key() for at in job.endpoints.replicas(role)] for role in job.endpoints.roles}
+    keys = {role: [at.api_key() for at in job.endpoints.endpoints_of(role)] for role in job.endpoints.roles}
     distinct: dict[tuple[str, ...], Coroutine[None, None, Readiness]] = {}
     for role in job.endpoints.roles:
-        for at, key in zip(job.endpoints.replicas(role), keys[role], strict=True):
+        for at, key in zip(job.endpoints.endpoints_of(role), keys[role], strict=True):
             if at.is_served:  # it answers a request when it is started, before anything is decoded
                 continue
             name = (at.base_url, key.get_secret_value(), at.model, at.tier)

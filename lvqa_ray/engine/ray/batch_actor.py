@@ -21,7 +21,7 @@ from lvqa_ray.llm.endpoint import Endpoint
 def start_queue(endpoint: Endpoint, folder: Path, most_bytes: float) -> Handle:
     """Start the queue of an endpoint, on the node of this process, which reads its files.
 
-    After a restart it is empty: rows are offered again, and the runner leaves out those that are in a batch.
+    After a restart it is empty: every request waits until the runner has named those in open batches again.
 
     Args:
         endpoint: The endpoint.
@@ -31,7 +31,7 @@ def start_queue(endpoint: Endpoint, folder: Path, most_bytes: float) -> Handle:
     as_actor: Any = ray.remote  # typed for functions only
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    handle: Handle = as_actor(**options)(BatchQueue).remote(endpoint, folder, most_bytes)
+    handle: Handle = as_actor(**options)(BatchQueue).remote(endpoint, folder, most_bytes, known=False)
     return handle
 
 
@@ -91,6 +91,11 @@ class RayQueue:
     async def adopt(self, keys: Iterable[str]) -> None:
         """See `BatchQueue.adopt`."""
         await self._actor.adopt.remote(list(keys))
+
+    async def is_known(self) -> bool:
+        """See `BatchQueue.is_known`."""
+        known: bool = await self._actor.is_known.remote()
+        return known
 
     async def deferred(self) -> int:
         """See `BatchQueue.deferred`."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # it imports every stage, and with them the video libraries
 class BudgetActor:
     """Counts what a run spends: a thin wrapper around `Budget`, which is tested without Ray.
 
-    After a restart it counts again from the journal of the run; requests without a reply are then not counted.
+    After a restart it counts again from the journal of the run; requests without a reply are then not
+    counted, and served models from the next `set_served_usd` on.
 
     Args:
         max_cost: Maximum cost (US dollars).
@@ -46,6 +47,10 @@ class BudgetActor:
     def release(self, estimate_usd: float, requests: int = 1) -> None:
         """See `Budget.release`."""
         self._budget.release(estimate_usd, requests)
+
+    def set_served_usd(self, usd: float) -> None:
+        """See `Budget.set_served_usd`."""
+        self._budget.set_served_usd(usd)
 
     def exhausted(self) -> str:
         """See `Budget.exhausted`."""

@@ -63,7 +63,7 @@ def connect_endpoints(
         budget: Handle of the shared budget actor, if there is one.
         queues: The queues of the endpoints with file batches.
     """
-    known = {role: list(zip(job.endpoints.replicas(role), keys[role], strict=True)) for role in keys}
+    known = {role: list(zip(job.endpoints.endpoints_of(role), keys[role], strict=True)) for role in keys}
     rate_limiters = {
         name: start_rate_limiter(group.limits, folder / group.day_file)
         for name, group in shared(chain.from_iterable(known.values())).items()

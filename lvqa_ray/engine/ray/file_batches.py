@@ -76,7 +76,7 @@ def file_batches(
     log = BatchLog(journal, run_id)
     opened = {batch.served for batch in log.open()}
     pairs = chain.from_iterable(
-        zip(job.endpoints.replicas(role), keys[role], strict=True) for role in keys if role != "speech"
+        zip(job.endpoints.endpoints_of(role), keys[role], strict=True) for role in keys if role != "speech"
     )
     wanted: dict[SharedBy, tuple[Endpoint, SecretStr]] = {}
     for at, key in pairs:

@@ -25,6 +25,7 @@ from lvqa_ray.engine.ray.decode_task import decode_task
 from lvqa_ray.engine.ray.endpoints import Lines
 from lvqa_ray.engine.ray.part_joiner import PartJoiner
 from lvqa_ray.engine.ray.result_index import known, look_up
+from lvqa_ray.engine.ray.session import cluster
 from lvqa_ray.engine.result_cache import NoCache, PaidCaptions, PaidFrames, ResultCache, asked_by
 from lvqa_ray.engine.row_codec import pack, table
 from lvqa_ray.journal.clip_files import ClipFileIndex
@@ -159,9 +160,12 @@ def configure() -> None:
     context._max_num_blocks_in_streaming_gen_buffer = 32
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None  # it costs a thread per running row, for unused figures
-    # Not its own class: the context goes to every worker, which would import all detectors for it.
-    detectors: Any = SimpleNamespace(detectors=[])
-    context.issue_detectors_config = detectors
+    if ray.__version__ in cluster.CHECKED_RELEASES:
+        # Not its own class: the context goes to every worker, which would import all detectors for it.
+        detectors: Any = SimpleNamespace(detectors=[])
+        context.issue_detectors_config = detectors
+    else:  # another release may read more of it
+        context.issue_detectors_config.detectors = []
     # Rows that are lost with a dying worker have no outcome; the next pass processes their videos again.
     context.max_errored_blocks = -1
     # `max_retries` stops endless retries of a file that crashes the worker; it can be set nowhere else yet.
@@ -186,7 +190,7 @@ def _in_flight_of_all(job: Job, steps: Group) -> int:
 
 
 def _in_flight(job: Job, role: Role) -> int:
-    return sum(at.max_concurrency for at in job.endpoints.replicas(role))
+    return sum(at.max_concurrency for at in job.endpoints.endpoints_of(role))
 
 
 def _roles(steps: Group) -> set[Role]:

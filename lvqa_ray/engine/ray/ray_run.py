@@ -63,7 +63,6 @@ class RayRun:
         self._lines: endpoints.Lines = {}
         self._batches = FileBatches()
         self._models: Mapping[str, RunningModel] = {}
-        self._charged_usd = 0.0
 
     def models(self) -> Sequence[ModelUse]:
         """See `Executor`."""
@@ -131,11 +130,9 @@ class RayRun:
         return now
 
     def _charge_models(self) -> None:
-        """Count the GPU time since the last call in the budget of the run."""
-        cost = gpu_cost(self.models()) or 0.0
-        if self._budget is not None and cost > self._charged_usd:
-            self._budget.settle.remote(self._charged_usd, cost)
-            self._charged_usd = cost
+        """Tell the budget of the run the cost of GPU time so far: each time, since its actor may have restarted."""
+        if self._budget is not None and (cost := gpu_cost(self.models())):
+            self._budget.set_served_usd.remote(cost)
 
     def machine(self) -> Machine:
         """See `Executor`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -126,6 +127,14 @@ class BatchApi(OpenAITransport):
         first = BatchApi(self._endpoint, self._api_key)
         first.adapt(error, first.body(request))
         return first.form
+
+    def key_print(self, salt: str) -> str:
+        """Short hash that tells this API key from another one without revealing it.
+
+        Args:
+            salt: Text that differs for each batch.
+        """
+        return hashlib.sha256(f"{salt}:{self._key}".encode()).hexdigest()[:8]
 
     def reply(self, answer: object) -> ChatReply:
         """Convert the body of a result; errors as for a reply of `OpenAITransport`."""

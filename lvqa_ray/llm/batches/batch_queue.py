@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,10 @@ class QueueClient(Protocol):
         """See `BatchQueue.adopt`."""
         ...
 
+    async def is_known(self) -> bool:
+        """See `BatchQueue.is_known`."""
+        ...
+
     async def deferred(self) -> int:
         """See `BatchQueue.deferred`."""
         ...
@@ -110,10 +115,17 @@ class BatchQueue:
         folder: Folder of the files, for this queue alone; created if missing.
         most_bytes: Maximum size of all files that wait to be uploaded; then requests are refused, which stops decoding.
         clock: Monotonic time (s).
+        known: Whether it knows the open batches from the start; otherwise every request waits until `adopt`.
     """
 
     def __init__(
-        self, endpoint: Endpoint, folder: Path, most_bytes: float, clock: Callable[[], float] = time.monotonic
+        self,
+        endpoint: Endpoint,
+        folder: Path,
+        most_bytes: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        known: bool = True,
     ) -> None:
         self._endpoint = endpoint
         self._folder = folder
@@ -131,6 +143,8 @@ class BatchQueue:
         self._first_at: dict[str, float] = {}
         self._deferred = 0
         self._files = 0
+        self._name = f"requests-{uuid.uuid4().hex[:8]}"  # a queue that is restarted must not append to older files
+        self._known = known
         self._halted = ""
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -138,7 +152,7 @@ class BatchQueue:
         """State of a request: the error if no attempt is left, or if the queue has halted."""
         if self._halted:
             return StopRun(self._halted)
-        if key in self._waits:
+        if key in self._waits or not self._known:
             self._deferred += 1
             return RequestState.WAITS
         if key in self._failed:
@@ -170,7 +184,7 @@ class BatchQueue:
             self._close()
         if self._open is None:
             self._files += 1
-            self._open = _OpenFile(self._folder / f"requests-{self._files}.jsonl", now)
+            self._open = _OpenFile(self._folder / f"{self._name}-{self._files}.jsonl", now)
         with self._open.path.open("ab") as file:
             file.write(line)
         self._open.entries.append(entry)
@@ -241,6 +255,11 @@ class BatchQueue:
     def adopt(self, keys: Iterable[str]) -> None:
         """Note requests that are in a batch already."""
         self._waits.update(keys)
+        self._known = True
+
+    def is_known(self) -> bool:
+        """Whether `adopt` has named the requests of open batches; not after a restart of the queue's process."""
+        return self._known
 
     def deferred(self) -> int:
         """How often a request had to wait since the last call."""
@@ -303,6 +322,11 @@ class LocalQueue:
         """See `BatchQueue.adopt`."""
         with self._lock:
             self._queue.adopt(keys)
+
+    async def is_known(self) -> bool:
+        """See `BatchQueue.is_known`."""
+        with self._lock:
+            return self._queue.is_known()
 
     async def deferred(self) -> int:
         """See `BatchQueue.deferred`."""

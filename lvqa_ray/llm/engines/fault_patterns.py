@@ -101,7 +101,8 @@ def _argument(values: _Groups, engine: str) -> _Groups:
     if plain in known:
         other = "the program llama-server" if engine == "llama_cpp" else "another release"
         advice = f"remove it from engine_args, or install {other} on the nodes that serve the model"
-    return {"title": ENGINE_TITLES.get(engine, "The server"), "advice": advice}
+    title = "xllamacpp" if values["five"] else ENGINE_TITLES.get(engine, "The server")
+    return {"title": title, "advice": advice}
 
 
 def _divisors(values: _Groups, _: str) -> _Groups:
@@ -244,7 +245,8 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
     (
         r"unrecognized arguments: (?P<one>-*[\w.-]+)|error: invalid argument: (?P<two>\S+)"
         r"|Unknown engine argument: (?P<three>\S+)"
-        r"|(?:EngineArgs|ServerArgs)\S* got an unexpected keyword argument '(?P<four>\w+)'",
+        r"|(?:EngineArgs|ServerArgs)\S* got an unexpected keyword argument '(?P<four>\w+)'"
+        r"|error: xllamacpp does not take (?P<five>\S+)",
         "{title} does not know the argument {name}: {advice}.",
         _argument,
     ),

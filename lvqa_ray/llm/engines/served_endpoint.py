@@ -215,7 +215,7 @@ class ServedEndpoint(Endpoint):
         """Base URL of the running servers; empty before they run."""
         return self._address
 
-    def at(self, address: str, *, replicas: int) -> Self:
+    def with_address(self, address: str, *, replicas: int) -> Self:
         """A copy with the address of the running servers, and with the requests in flight that they take.
 
         Args:

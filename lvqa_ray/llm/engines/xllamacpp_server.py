@@ -140,7 +140,7 @@ def _options(words: Iterator[str]) -> Iterator[tuple[str, str]]:
         elif name in _FLAGS and word.startswith("--") and not assigned:
             yield name, ""
         else:
-            raise BadOption(f"xllamacpp does not take {word}: install the program llama-server on the node, which may")
+            raise BadOption(f"xllamacpp does not take {word}")
 
 
 def serve(settings: Mapping[str, _Value]) -> NoReturn:

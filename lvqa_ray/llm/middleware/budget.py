@@ -34,6 +34,7 @@ class Budget:
         self._max_cost = max_cost
         self._max_requests = max_requests
         self._exhausted = ""
+        self._served_usd = 0.0
 
     @property
     def exhausted(self) -> str:
@@ -70,6 +71,15 @@ class Budget:
         """
         self.sent -= requests
         self.spent_usd -= estimate_usd
+
+    def set_served_usd(self, usd: float) -> None:
+        """Set what served models have cost in this run, as a total: it may be set again after a restart.
+
+        Args:
+            usd: Dollars of their GPU hours.
+        """
+        self.spent_usd += usd - self._served_usd
+        self._served_usd = usd
 
 
 def _sentence(done: str, setting: str) -> str:

@@ -18,7 +18,7 @@ from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.section_labels import read_label
 from lvqa_ray.qa.formats.text_format import read_answer
 from lvqa_ray.qa.grading import grade
-from lvqa_ray.records import LETTERS, KeyedQuestion, Letter, Question
+from lvqa_ray.records import LETTERS, KeyedQuestion, Letter, OrderKey, Question, SpanKey
 
 _INLINE = re.compile(r"\bANSWER\W{0,3}[:：]")
 _TEX = re.compile(r"\\(?:boxed|fbox|text\w*|math\w*)\s*\{([^{}]*)\}")
@@ -38,10 +38,11 @@ _REFUSED = re.compile(
     r"|\bnot\s+enough\s+(?:information|evidence)|无法|不能",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"[\W_]*([A-Z])[\W_]*")
-_LABEL = re.compile(r"[\W_]*[A-D]\s*[:：]\s*")
+_ALONE = re.compile(r"[\W_]*([A-D])[\W_]*")
+_ASKS = re.compile(r"\W*Q(?:uestion)?\s*\d*\s*[:：]", re.IGNORECASE)
+_REPLIES = re.compile(r"[\W_]*A\s*[:：]\s*")
 MOST_WORDS = 20
-"""A longer line without ``ANSWER:`` is talk, and no answer."""
+"""A longer line without ``ANSWER:`` is talk, and no answer; spans and orders may be longer, which no talk reads as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class GradedAnswer:
         score: Score from 0 to 1.
         read: Whether the reply is readable: it gives one answer, or declines to.
         rationale: The text before the answer, on one line.
-        answer: The text of the answer; empty if it cannot be graded.
+        answer: The text of the answer; empty if it cannot be graded, or declines to answer.
     """
 
     score: float
@@ -87,12 +88,12 @@ def read_graded(reply: str, q: KeyedQuestion) -> GradedAnswer:
             answer = lines[place + 1]
         score = grade(q.key, _plain(answer))
         rationale = " ".join(" ".join([*lines[:place], before]).split())
-        text = "" if score is None or _declines(answer) else _plain(answer)
+        text = _plain(answer) if score or (score is not None and not _declines(answer)) else ""
         return GradedAnswer(score or 0.0, score is not None or _declines(answer), rationale, text)
-    short = len(lines) == 1 and len(lines[0].split()) <= MOST_WORDS
+    short = len(lines) == 1 and (isinstance(q.key, SpanKey | OrderKey) or len(lines[0].split()) <= MOST_WORDS)
     score = grade(q.key, _plain(lines[0])) if short else None
     declines = bool(lines) and _declines(lines[-1])
-    text = "" if score is None or declines else _plain(lines[0])
+    text = _plain(lines[0]) if score or (score is not None and not declines) else ""
     return GradedAnswer(score or 0.0, score is not None or declines, answer=text)
 
 
@@ -112,9 +113,10 @@ def read_choice(reply: str, q: Question) -> Choice:
         rationale = " ".join(" ".join([*lines[:place], before]).split())
         return Choice(letter, letter is not None or _declines(answer), rationale)
     last = lines[-1] if lines else ""
-    # A list of letters, or the "A:" of a dialogue with nothing after it, chooses nothing.
-    listed = len({match[1] for line in lines if (match := _ALONE.fullmatch(line))}) > 1
-    alone = None if listed or _LABEL.fullmatch(last) else _exactly([_plain(last)], q.options)
+    # The last of a list of letters, or the "A:" of a dialogue with nothing after it, chooses nothing.
+    listed = len({match[1] for line in lines if (match := _ALONE.fullmatch(line))}) > 1 and _ALONE.fullmatch(last)
+    cut_off = _REPLIES.fullmatch(last) and any(_ASKS.match(line) for line in lines)
+    alone = None if listed or cut_off else _exactly([_plain(last)], q.options)
     letter = _exactly(lines, q.options) or alone
     return Choice(letter, letter is not None or _declines(last))
 

@@ -46,7 +46,7 @@ _NUMBER_AND_UNIT = re.compile(
     r"(?:about |exactly )?(?P<number>[-−]?[\d.,:]*\d|[a-z]+)(?:\s*(?P<unit>[^\W\d_][^\d.;:]{0,40}))?\.?", re.IGNORECASE
 )
 _ITEM_LINE = re.compile(r"(?P<number>[1-9])[.)]\s+(?P<text>\S.*)")
-_NONE = frozenset({"", "-", "none", "n/a", "无"})
+_NONE = frozenset({"", "-", "none", "n/a", "...", "…", "无"})
 
 
 def parse_keyed(reply: str, kind: Kind) -> KeyedQuestion:

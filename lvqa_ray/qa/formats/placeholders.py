@@ -35,6 +35,9 @@ PLACEHOLDERS = frozenset(
     }
 )
 """All that the formats of stage `ask` show for what the model has to write, in lower case."""
+_ALSO_WORDS = frozenset({"start", "end"})
+"""Placeholders that are plausible texts as well, so only those in angle brackets count, as the formats show them."""
+_ELLIPSES = frozenset({"...", "…"})
 _AROUND = "<>[](){}\"'`* \t\n"
 
 
@@ -44,16 +47,23 @@ def check_filled_in(question: str, options: Iterable[str], reasons: Iterable[str
     Args:
         question: The question.
         options: Texts of its options, or its answer and what belongs to it.
-        reasons: Its reasons.
+        reasons: Its reasons. An ellipsis between or after others is no fault.
 
     Raises:
         ParseError: A whole text is a placeholder, with or without brackets.
     """
+    given = list(reasons)
+    filled = [reason for reason in given if reason.strip() not in _ELLIPSES] or given
     for kind, texts in (
         (ParseFault.NO_QUESTION, [question]),
         (ParseFault.EMPTY_OPTION, options),
-        (ParseFault.BAD_STEP, reasons),
+        (ParseFault.BAD_STEP, filled),
     ):
         for text in texts:
-            if text.strip(_AROUND).casefold() in PLACEHOLDERS:
+            if _is_placeholder(text):
                 raise ParseError(kind, f"'{text}' is a placeholder of the format: write what belongs there instead.")
+
+
+def _is_placeholder(text: str) -> bool:
+    name = text.strip(_AROUND).casefold()
+    return name in PLACEHOLDERS and (name not in _ALSO_WORDS or f"<{name}>" in text.casefold())

@@ -74,10 +74,14 @@ def test_a_fault_of_a_library_has_its_remedy(text: str, telling: str) -> None:
 
 
 def test_an_argument_that_another_release_has_is_not_its_own_closest() -> None:
-    assert fault_of("llama_cpp", "error: invalid argument: --defrag-thold", 1) == (
-        "llama.cpp does not know the argument --defrag-thold: remove it from engine_args, or install the program "
-        "llama-server on the nodes that serve the model."
-    )
+    for title, log in (
+        ("llama.cpp", "error: invalid argument: --defrag-thold"),
+        ("xllamacpp", "error: xllamacpp does not take --defrag-thold"),
+    ):
+        assert fault_of("llama_cpp", log, 1) == (
+            f"{title} does not know the argument --defrag-thold: remove it from engine_args, or install the program "
+            "llama-server on the nodes that serve the model."
+        )
 
 
 def test_an_unknown_error_is_quoted_and_short() -> None:
@@ -160,7 +164,8 @@ def test_a_real_server_says_that_its_port_is_taken(model: str) -> None:
 
 
 def test_a_real_server_says_which_argument_it_does_not_take(model: str, free_port: int) -> None:
-    assert "does not know the argument --defrag-thold" in fault_of(
-        "llama_cpp", *ended(model, free_port, defrag_thold=1)
+    assert (
+        "does not know the argument --defrag-thold: remove it from engine_args, or install the program llama-server"
+        in fault_of("llama_cpp", *ended(model, free_port, defrag_thold=1))
     )
     assert "value of --ctx-size" in fault_of("llama_cpp", *ended(model, free_port, ctx_size="many"))

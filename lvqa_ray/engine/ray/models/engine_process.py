@@ -18,7 +18,7 @@ import aiohttp
 
 from lvqa_ray.engine.ray.models import engine_keeper
 from lvqa_ray.errors import ConfigError
-from lvqa_ray.llm.engines.loading import loading_progress
+from lvqa_ray.llm.engines.load_progress import loading_progress
 from lvqa_ray.llm.engines.log_faults import fault_of, is_port_taken, without_secrets
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
 from lvqa_ray.llm.engines.server_command import server_command

@@ -1,6 +1,6 @@
 """ASGI application of a replica: it starts one model server, and passes requests and streams on to it unchanged.
 
-Raw ASGI and aiohttp, without a web framework: a request costs the replica less than a millisecond of CPU time.
+Raw ASGI and aiohttp, without a web framework. ``benchmarks/model_server.py`` measures what a request costs.
 """
 
 from __future__ import annotations

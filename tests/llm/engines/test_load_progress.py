@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lvqa_ray.llm.engines.loading import loading_progress
+from lvqa_ray.llm.engines.load_progress import loading_progress
 
 START = "INFO 06-30 13:53:12 [gpu_model_runner.py:1595] Starting to load model Qwen/Qwen2.5-VL-7B-Instruct...\n"
 SHARDS = START + "".join(

@@ -93,6 +93,17 @@ class Endpoints(Section):
             raise ValueError("speech: speech-to-text needs an endpoint with a base_url, or speech.whisper_model")
         return self
 
+    @model_validator(mode="after")
+    def _one_price_each(self) -> Self:
+        served = self.served
+        for role in self.roles:
+            for at in self.endpoints_of(role):
+                if isinstance(at, ServedEndpoint) and at.price_gpu_hour != served[at.digest].price_gpu_hour:
+                    raise ValueError(
+                        f"{role}: {at.label} is served once for several roles: give it the same price_gpu_hour in each"
+                    )
+        return self
+
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles that have an endpoint."""

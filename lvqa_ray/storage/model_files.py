@@ -42,12 +42,12 @@ def local_model(served: ServedEndpoint, cache_folder: str | Path, access: Storag
     """
     model = served.model
     if not is_store(model):
-        path = Path(model).expanduser()
-        return str(path.resolve()) if path.exists() else model
+        path = Path(served.model_path).expanduser()
+        return str(path.resolve()) if path.exists() else served.model_path
     try:
         files = _files(model, access)
         if not files:
-            raise ConfigError(f"{served.label}: there are no files at {redact_url(model)}: correct model.")
+            raise ConfigError(f"{served.label}: there are no files at {redact_url(model)}: correct the setting model.")
         return str(_downloaded(model, files, Path(cache_folder) / MODEL_CACHE, access))
     except (FetchError, OSError) as error:
         why = str(error) if isinstance(error, FetchError) else f"{error.strerror} ({cache_folder})"

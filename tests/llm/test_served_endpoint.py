@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +129,26 @@ def test_a_served_model_needs_ray() -> None:
 def test_only_the_demo_model_gets_facts() -> None:
     assert ServedEndpoint.model_validate(COMMAND | {"model": DEMO_MODEL}).is_demo
     assert not ServedEndpoint.model_validate(COMMAND).is_demo
+
+
+def test_a_local_model_is_its_absolute_path_for_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs in two folders do not share the servers of their ./model, and cache keys keep the name as written."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name / "model").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        found.append(ServedEndpoint.model_validate(COMMAND | {"model": "./model"}))
+    monkeypatch.chdir(tmp_path)
+    one, two = found
+    assert (one.model_path, two.model_path) == (str(tmp_path / "one" / "model"), str(tmp_path / "two" / "model"))
+    assert one.digest != two.digest
+    assert pickle.loads(pickle.dumps(one)).digest == one.digest  # noqa: S301 - our own
+    assert (one.model, one.answering) == ("./model", two.answering)
+    assert ServedEndpoint.model_validate(VLLM).model_path == VLLM["model"]
+    assert ServedEndpoint.model_validate(VLLM | {"model": "x" * 5000}).model_path == "x" * 5000
+
+
+def test_a_model_that_is_served_once_has_one_price() -> None:
+    with pytest.raises(ConfigError, match="give it the same price_gpu_hour in each"):
+        job(COMMAND | {"price_gpu_hour": 1}, COMMAND | {"price_gpu_hour": 2})
+    job(COMMAND | {"price_gpu_hour": 1}, COMMAND | {"price_gpu_hour": 1, "temperature": 0.5})

@@ -145,5 +145,5 @@ def missing_extra(engine: str) -> str:
     package, program, install = _PACKAGES[engine]
     if find_spec(package) or (program and shutil.which(program)):
         return ""
-    instead = f" (or the program {program})" if program else ""
-    return f"{ENGINE_TITLES[engine]} is not installed: run {install} on the nodes that serve the model{instead}."
+    instead = f" or install the program {program}" if program else ""
+    return f"{ENGINE_TITLES[engine]} is not installed: on each node that serves the model, run {install}{instead}."

@@ -137,8 +137,8 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         r"Repo id must be in the (?:form|from) [^\n]*?: '(?P<one>/[^']+)'"
         rf"|(?:failed to open GGUF file|No such file or directory:?) '(?P<two>{_WEIGHTS})'"
         r"|(?<!\S)(?P<three>/\S+) (?:does not appear to have a file named|is not a local folder and is not)",
-        "There is no model at {name} on the node that serves it: correct model, or put the files where each of these "
-        "nodes sees them (a shared disk or a bucket).",
+        "There is no model at {name} on the node that serves it: correct the setting model, or put the files where "
+        "each of these nodes sees them (a shared disk or a bucket).",
         None,
     ),
     (
@@ -147,8 +147,8 @@ _TABLE: tuple[tuple[str, str, Callable[[_Groups, str], _Groups] | None], ...] = 
         r"(?P<two>[\w.-]+(?:/[\w.-]+)?)(?=/resolve|/tree|/revision|\.?\s|\.?$)"
         r"|Invalid repository ID or local directory specified: '(?P<three>[^']+)'"
         r"|Repository Not Found for url|RepositoryNotFoundError",
-        "The hub has no model {name}, or it is private: correct model; a private one needs HF_TOKEN on the nodes that "
-        "serve it.",
+        "The hub has no model {name}, or it is private: correct the setting model; a private one needs HF_TOKEN on the "
+        "nodes that serve it.",
         _model,
     ),
     (

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -100,8 +101,8 @@ class ServedEndpoint(Endpoint):
     slots: int | None = Field(
         default=None,
         ge=1,
-        description="Requests that a replica runs at once; null for that of engine_args (max_num_seqs, "
-        "max_running_requests, parallel), or the engine's default.",
+        description="Requests that a replica runs at once; null for the value in engine_args (max_num_seqs, "
+        "max_running_requests, parallel), else 256 for vllm, 128 for sglang, 4 for llama_cpp and 16 for command.",
     )
     engine_args: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -111,7 +112,7 @@ class ServedEndpoint(Endpoint):
     command: tuple[str, ...] = Field(
         default=(),
         description="engine command: program and arguments of the server; {model}, {host}, {port} and {slots} are "
-        "replaced.",
+        "replaced. Not part of the cache key, like engine_args.",
     )
     warmup_s: float = Field(
         default=1800.0, gt=0, description="Longest time to load the model and answer a first request (s)."
@@ -120,6 +121,7 @@ class ServedEndpoint(Endpoint):
         default=None, ge=0, description="Dollars per GPU and hour, for the cost in audits and estimates; null: unknown."
     )
     _address: str = PrivateAttr(default="")
+    _model_path: str = PrivateAttr(default="")
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +177,7 @@ class ServedEndpoint(Endpoint):
             raise ConfigError(f"{self.label}: command must contain {PORT}, where the server has to listen.")
         if self.engine == "command" and self.engine_args:
             raise ConfigError(f"{self.label}: engine command has no engine_args: put them into command.")
+        self._model_path = _absolute(self.model)
         self.__dict__["max_concurrency"] = self.slots_per_replica * (1 if self.replicas == "auto" else self.replicas)
         return self
 
@@ -199,8 +202,13 @@ class ServedEndpoint(Endpoint):
     @property
     def digest(self) -> str:
         """Hash (12 hex digits) of everything that decides which servers run; equal sections share one."""
-        content = self.model_dump(mode="json", include=set(_SERVING))
+        content = self.model_dump(mode="json", include=set(_SERVING)) | {"model": self.model_path}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def model_path(self) -> str:
+        """What the servers load: the model as given, and a local path as absolute, since they have another folder."""
+        return self._model_path
 
     @property
     def slots_per_replica(self) -> int:
@@ -259,6 +267,15 @@ class ServedEndpoint(Endpoint):
     def is_demo(self) -> bool:
         """Whether the demo endpoint runs as its server, which receives the stage and facts of a request."""
         return self.model == DEMO_MODEL
+
+
+def _absolute(model: str) -> str:
+    """The absolute path of an existing local model; any other model as it is."""
+    try:
+        path = Path(model).expanduser()
+        return str(path.resolve()) if path.exists() else model
+    except (OSError, RuntimeError, ValueError):  # it can be no path
+        return model
 
 
 def _base_url(engine: str) -> str:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,32 @@ def test_a_dead_server_is_503_and_a_fault(fake: FakeEndpoint, monkeypatch: pytes
             assert start["status"] == 503
             assert dict(start["headers"])[b"retry-after"]
             assert json.loads(body["body"])["error"]["code"] == "engine_down"
-            await asyncio.to_thread(wait_until_dead, replica.proxy)
             with pytest.raises(ConfigError, match="does not run"):
-                replica.proxy.check()
+                await check_until_it_fails(replica.proxy)
 
     asyncio.run(ask())
     assert replica.faults
+
+
+def test_a_server_that_hangs_is_replaced(fake: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs, and sends nothing: neither to a request nor to its health path."""
+    monkeypatch.setattr(engine_proxy, "HEALTH_EVERY_S", 0.0)
+    monkeypatch.setattr(engine_proxy, "HEALTH_WITHIN_S", 0.5)
+    monkeypatch.setattr(engine_proxy, "HUNG_AFTER_S", 5.0)
+    replica = Replica(relay(fake), timeout_s=5)
+
+    async def ask() -> None:
+        async with replica.running() as started:
+            assert started == "lifespan.startup.complete", replica.faults
+            await replica.proxy.check()
+            os.kill(server_of(fake), signal.SIGSTOP)
+            await replica.proxy.check()  # once is not enough
+            with pytest.raises(ConfigError, match="hangs: it has not answered for"):
+                await check_until_it_fails(replica.proxy)
+
+    asyncio.run(ask())
+    assert "m on command hangs" in replica.faults[0]
+    assert not server_of(fake)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +208,11 @@ def test_a_server_ends_with_a_killed_replica(fake: FakeEndpoint) -> None:
     assert not server_of(fake)
 
 
-def wait_until_dead(proxy: EngineProxy) -> None:
+async def check_until_it_fails(proxy: EngineProxy) -> None:
     until = time.monotonic() + 30
-    with suppress(ConfigError):
-        while time.monotonic() < until:
-            proxy.check()
-            time.sleep(0.05)
+    while time.monotonic() < until:
+        await proxy.check()
+        await asyncio.sleep(0.05)
 
 
 def server_of(fake: FakeEndpoint) -> int:

@@ -254,3 +254,14 @@ def test_a_server_that_does_not_start_is_one_sentence(
     assert "Traceback" not in said
     assert fake.paid.total() == 0
     assert not list(read_rows(storage_path(str(tmp_path / "out")), "clips"))
+
+
+def test_a_cluster_of_fixed_size_with_too_few_cores_is_refused(
+    tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
+) -> None:
+    """Its models would take all cores, and the decoding would wait for ever."""
+    with Run(served(tmp_path, fake, films, cpus=2), cluster=cluster) as run:
+        assert run.end() == 2, run.said()
+        said = " ".join(run.said().split())
+    assert "reserve 4 of 4 cores, which leaves too few for decoding on each of 2 nodes" in said
+    assert fake.paid.total() == 0

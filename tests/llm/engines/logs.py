@@ -116,7 +116,7 @@ Access to model meta-llama/Llama-3.2-1B-Instruct is restricted. You must have ac
         "OSError: llm/vicuna-7b is not a local folder and is not a valid model identifier listed on "
         "'https://huggingface.co/models'\nIf this is a private repository, make sure to pass a token having permission to "
         "this repo either by logging in with `huggingface-cli login` or by passing `token=<your_token>`",
-        "The hub has no model llm/vicuna-7b, or it is private: correct model; a private one needs HF_TOKEN on the nodes that "
+        "The hub has no model llm/vicuna-7b, or it is private: correct the setting model; a private one needs HF_TOKEN on the nodes that "
         "serve it.",
     ),
     LogEnd(
@@ -124,7 +124,7 @@ Access to model meta-llama/Llama-3.2-1B-Instruct is restricted. You must have ac
         "sglang",
         "requests.exceptions.HTTPError: 404 Client Error: Not Found for url: "
         "https://huggingface.co/None/resolve/main/config.json",
-        "The hub has no model None, or it is private: correct model; a private one needs HF_TOKEN on the nodes that serve "
+        "The hub has no model None, or it is private: correct the setting model; a private one needs HF_TOKEN on the nodes that serve "
         "it.",
     ),
     LogEnd(
@@ -132,7 +132,7 @@ Access to model meta-llama/Llama-3.2-1B-Instruct is restricted. You must have ac
         "vllm",
         "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': "
         "'/app/bge_m3'. Use `repo_type` argument if needed.",
-        "There is no model at /app/bge_m3 on the node that serves it: correct model, or put the files where each of these "
+        "There is no model at /app/bge_m3 on the node that serves it: correct the setting model, or put the files where each of these "
         "nodes sees them (a shared disk or a bucket).",
     ),
     LogEnd(
@@ -145,7 +145,7 @@ llama_model_load: error loading model: llama_model_loader: failed to load model
 llama_model_load_from_file_impl: failed to load model
 common_init_from_params: failed to load model '/home/user/models/ggml-org/gemma-3-12b-it-qat-q4_0.gguf', try reducing --n-gpu-layers if you're running out of VRAM""",
         "There is no model at /home/user/models/ggml-org/gemma-3-12b-it-qat-q4_0.gguf on the node that serves it: correct "
-        "model, or put the files where each of these nodes sees them (a shared disk or a bucket).",
+        "the setting model, or put the files where each of these nodes sees them (a shared disk or a bucket).",
     ),
     LogEnd(
         "lllyasviel/Fooocus#1313",

@@ -157,8 +157,8 @@ def test_a_missing_package_is_one_sentence_with_the_command(monkeypatch: pytest.
     monkeypatch.setattr("lvqa_ray.llm.engines.engine_args.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     assert missing_extra("vllm") == (
-        'vLLM is not installed: run pip install "lvqa-ray[vllm]" on the nodes that serve the model (or the program '
-        "vllm)."
+        'vLLM is not installed: on each node that serves the model, run pip install "lvqa-ray[vllm]" or install the '
+        "program vllm."
     )
     assert missing_extra("command") == ""
     assert sys.executable not in server_command(served(), "m", "h", 1).argv, "vLLM's own program is in another Python"

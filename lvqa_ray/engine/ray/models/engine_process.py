@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryFile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,8 @@ from lvqa_ray.llm.engines.server_command import server_command
 HOST = "127.0.0.1"
 HEALTH_POLL_S = 0.3
 LOG_TAIL_BYTES = 64 * 1024
+LOG_MAX_BYTES, LOG_KEPT_BYTES = 50 * 2**20, 10 * 2**20
+"""Size above which a log loses its beginning, and what it keeps."""
 PORT_TRIES = 3
 """Another program may take the free port before the server listens on it."""
 KEEPER_ENDS_WITHIN_S = 10.0
@@ -39,16 +42,22 @@ class EngineProcess:
     Args:
         served: The model.
         model_path: Local folder or file of the model, or its name on the hub.
+        log_folder: Folder for the server's log; by default the system's temporary one.
 
     Attributes:
         base: URL of the server without path; empty before it runs.
+        health: URL that answers 200 while the server works; empty before it runs.
+        log_path: The server's log.
     """
 
-    def __init__(self, served: ServedEndpoint, model_path: str) -> None:
+    def __init__(self, served: ServedEndpoint, model_path: str, log_folder: str = "") -> None:
         self._served, self._model_path = served, model_path
-        self._log = TemporaryFile(prefix="lvqa-engine-")  # noqa: SIM115 - open as long as the process runs
+        name = re.sub(r"[^\w.-]+", "-", PurePosixPath(served.model.partition("?")[0]).name)
+        self.log_path = Path(log_folder or tempfile.gettempdir()) / f"lvqa-engine-{name}-{os.getpid()}.log"
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._log = os.open(self.log_path, flags, 0o600)  # for this user only: engines may log prompts
         self._keeper: subprocess.Popen[bytes] | None = None
-        self.base = ""
+        self.base, self.health = "", ""
 
     async def start(self, on_progress: Callable[[str], object]) -> None:
         """Start the server, and wait until it has answered a small request.
@@ -61,9 +70,9 @@ class EngineProcess:
         """
         until = time.monotonic() + self._served.warmup_s
         for tries_left in reversed(range(PORT_TRIES)):
-            health = self._spawn()
+            self._spawn()
             try:
-                await self._until_ready(health, until, on_progress)
+                await self._until_ready(until, on_progress)
             except ConfigError:
                 taken = is_port_taken(self.log_tail())
                 self.stop()
@@ -72,11 +81,10 @@ class EngineProcess:
             else:
                 return
 
-    def _spawn(self) -> str:
+    def _spawn(self) -> None:
         port = _free_port()
         command = server_command(self._served, self._model_path, HOST, port)
-        self._log.truncate(0)
-        self._log.seek(0)
+        os.truncate(self._log, 0)
         self._keeper = subprocess.Popen(  # noqa: S603 - our own script, with the command of the job
             [sys.executable, "-I", str(Path(engine_keeper.__file__)), *command.argv],
             stdin=subprocess.PIPE,
@@ -86,15 +94,15 @@ class EngineProcess:
             env={**os.environ, **command.env},
         )
         self.base = f"http://{HOST}:{port}"
-        return f"{self.base}{command.health}"
+        self.health = f"{self.base}{command.health}"
 
-    async def _until_ready(self, health: str, until: float, on_progress: Callable[[str], object]) -> None:
+    async def _until_ready(self, until: float, on_progress: Callable[[str], object]) -> None:
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             while True:
                 self.check()
                 try:
-                    async with session.get(health) as answer:
+                    async with session.get(self.health) as answer:
                         if answer.status == 200:
                             break
                 except (aiohttp.ClientError, TimeoutError, OSError):
@@ -104,7 +112,7 @@ class EngineProcess:
                     raise ConfigError(
                         f"{self._served.label} was not ready within warmup_s = {self._served.warmup_s:g} s"
                         + (f" ({doing})" if doing else "")
-                        + ": raise warmup_s, or look at its log."
+                        + f": raise warmup_s, or look at its log {self.log_path}."
                     )
                 on_progress(loading_progress(self.log_tail()))
                 await asyncio.sleep(HEALTH_POLL_S)
@@ -124,12 +132,22 @@ class EngineProcess:
         status = None if self._keeper is None else self._keeper.poll()
         if self._keeper is None or status is not None:
             why = fault_of(self._served.engine, self.log_tail(), status)
-            raise ConfigError(f"{self._served.label} does not run: {why}")
+            raise ConfigError(f"{self._served.label} does not run: {why.rstrip('.')} (log: {self.log_path}).")
+        self._shorten_log()
 
     def log_tail(self) -> str:
         """The end of the server's log."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), LOG_TAIL_BYTES, max(0, size - LOG_TAIL_BYTES)).decode(errors="replace")
+        return self._log_end(LOG_TAIL_BYTES).decode(errors="replace")
+
+    def _log_end(self, most: int) -> bytes:
+        return os.pread(self._log, most, max(0, os.fstat(self._log).st_size - most))
+
+    def _shorten_log(self) -> None:
+        """Drop the beginning of a long log; the server appends, so that it writes on at the new end."""
+        if os.fstat(self._log).st_size > LOG_MAX_BYTES:
+            kept = self._log_end(LOG_KEPT_BYTES)
+            os.truncate(self._log, 0)
+            os.write(self._log, kept)
 
     def stop(self) -> None:
         """End the server and its process group."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -35,6 +37,10 @@ ASK_AGAIN_AFTER_S = 5
 HOLD_S = 3.0
 """How long a request to a dead server waits before its 503: answers at once would draw more requests here than to
 replicas that work."""
+HEALTH_EVERY_S, HEALTH_WITHIN_S = 5.0, 10.0
+HUNG_AFTER_S = 60.0
+"""How long a server may send nothing, and not answer its health path either. Engines answer it while they generate. A
+server of engine ``command`` may not: it has as long as the run waits for a reply."""
 logger = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,6 +55,7 @@ class EngineProxy:
         model_path: Makes the model available on this node and returns its path; called in a thread.
         report: Receives what the server is doing while it loads.
         fail: Receives the sentence if the server does not start, or has died.
+        log_folder: Folder for the server's log; by default the system's temporary one.
     """
 
     def __init__(
@@ -57,11 +64,13 @@ class EngineProxy:
         model_path: Callable[[Callable[[str], object]], str],
         report: Callable[[str], object],
         fail: Callable[[str], object],
+        log_folder: str = "",
     ) -> None:
-        self._served, self._model_path = served, model_path
+        self._served, self._model_path, self._log_folder = served, model_path, log_folder
         self._report, self._fail = report, fail
         self._engine: EngineProcess | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._heard = 0.0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle the life span, or one request."""
@@ -91,12 +100,13 @@ class EngineProxy:
         if why := missing_extra(self._served.engine):
             raise ConfigError(f"{self._served.label}: {why}")
         path = await asyncio.to_thread(self._model_path, self._report)
-        self._engine = EngineProcess(self._served, path)
+        self._engine = EngineProcess(self._served, path, self._log_folder)
         await self._engine.start(self._report)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)  # shorter than that of any server
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False, trust_env=False
         )
+        self._heard = time.monotonic()
         self._report("ready")
 
     def stop(self) -> None:
@@ -104,19 +114,34 @@ class EngineProxy:
         if self._engine is not None:
             self._engine.stop()
 
-    def check(self) -> None:
-        """Do nothing while the server runs.
+    async def check(self) -> None:
+        """Do nothing while the server works.
 
         Raises:
-            ConfigError: It has died; Ray Serve then replaces the replica.
+            ConfigError: It has died, or hangs; Ray Serve then replaces the replica.
         """
         if self._engine is None:
             return
         try:
             self._engine.check()
+            await self._check_answers(self._engine)
         except ConfigError as error:
             self._fail(str(error))
             raise
+
+    async def _check_answers(self, engine: EngineProcess) -> None:
+        if self._session is None or time.monotonic() - self._heard < HEALTH_EVERY_S:
+            return
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            timeout = aiohttp.ClientTimeout(total=HEALTH_WITHIN_S)
+            async with self._session.get(engine.health, timeout=timeout) as answer:
+                if answer.status == 200:
+                    self._heard = time.monotonic()
+        silent = time.monotonic() - self._heard
+        if silent > max(HUNG_AFTER_S, self._served.timeout_s if self._served.engine == "command" else 0.0):
+            raise ConfigError(
+                f"{self._served.label} hangs: it has not answered for {silent:.0f} s (log: {engine.log_path})."
+            )
 
     async def _forward(self, scope: Message, receive: Receive, send: Send) -> None:
         assert self._engine is not None  # noqa: S101 - requests come after the start
@@ -146,7 +171,9 @@ class EngineProxy:
                 kept = [(name.lower(), value) for name, value in answer.raw_headers if name.lower() not in HOP_BY_HOP]
                 await send({"type": "http.response.start", "status": answer.status, "headers": kept})
                 begun = True
+                self._heard = time.monotonic()
                 async for chunk in answer.content.iter_any():
+                    self._heard = time.monotonic()
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except (aiohttp.ClientError, OSError) as error:

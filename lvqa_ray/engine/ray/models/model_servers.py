@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 from ray import serve
@@ -23,6 +22,7 @@ from lvqa_ray.dataset.model_use import ModelUse
 from lvqa_ray.engine.executors import ExecutorLost
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.models import serve_marks, vllm_app
+from lvqa_ray.engine.ray.models.cluster_room import may_grow, rooms
 from lvqa_ray.engine.ray.models.engine_process import warm_up
 from lvqa_ray.engine.ray.models.model_janitor import new_lifeline
 from lvqa_ray.engine.ray.models.model_states import (
@@ -41,6 +41,7 @@ from lvqa_ray.engine.ray.models.server_deployment import server_app
 from lvqa_ray.errors import ConfigError
 from lvqa_ray.llm.engines.log_faults import fault_of
 from lvqa_ray.llm.engines.served_endpoint import ServedEndpoint
+from lvqa_ray.storage.options import StorageOptions, is_store
 
 MODEL_POLL_S = 0.5
 PLACE_WITHIN_S = 60.0
@@ -198,10 +199,12 @@ def _started(job: Job, on_wait: OnWait, lifeline: Handle, port: int, *, stay: bo
 
 
 def _deploy(job: Job, at: ServedEndpoint, replicas: int) -> None:
-    if at.engine == "vllm" and vllm_app.is_installed():
-        app = vllm_app.build(at, at.model, replicas)
+    # Replicas of Ray Serve LLM listen on all addresses and unpickle what they get: not on a Ray of one machine.
+    if at.engine == "vllm" and os.environ.get("RAY_ADDRESS") and vllm_app.is_installed():
+        app = vllm_app.build(at, at.model_path, replicas)
     else:
-        app = server_app(at, app_name(at), replicas, job.engine.scratch_dir, storage_options(job.storage))
+        access = storage_options(job.storage) if is_store(at.model) else StorageOptions()
+        app = server_app(at, app_name(at), replicas, job.engine.scratch_dir, access)
     serve._run(app, _blocking=False, name=app_name(at), route_prefix=f"/{app_name(at)}")
 
 
@@ -240,15 +243,18 @@ def _address(port: int) -> str:
 
 
 def _counts(job: Job, served: Mapping[str, ServedEndpoint]) -> dict[str, int]:
-    every: Any = ray.cluster_resources  # both are untyped
-    free: Any = ray.available_resources
-    return replica_counts(
-        served,
-        float(free().get("GPU", 0.0)),
-        float(every().get("CPU", 0.0)),
-        decoding=job.engine.video_cpus,
-        grows=bool(os.environ.get("RAY_ADDRESS")),
-    )
+    running = [
+        at.cpus
+        for digest, at in job.endpoints.served.items()
+        for _ in range(0 if digest in served else servers(app_name(at)))
+    ]
+    nodes, decoding = rooms(), job.engine.video_cpus
+    try:
+        return replica_counts(served, nodes, decoding=decoding, grows=False, running=running)
+    except ConfigError:
+        if not may_grow():
+            raise
+        return replica_counts(served, nodes, decoding=decoding, grows=True, running=running)
 
 
 def _waits_for(at: ServedEndpoint, janitor: Handle, faults: int, *, is_mine: bool) -> str | None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 from typing import Any
 
 import ray
 from ray import serve
+from ray.serve.config import ProxyLocation
 from ray.serve.context import _get_global_client
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from lvqa_ray.engine.ray import Handle
+from lvqa_ray.engine.ray.models.cluster_room import may_grow
 from lvqa_ray.errors import ConfigError
 
 HEAD_RESOURCE = "node:__internal_head__"
+LOOPBACK = "127.0.0.1"
 CONTROLLER, SERVE_NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
 
 
@@ -30,7 +35,8 @@ def is_serve_running() -> bool:
 def proxy_address(port: int = 0) -> str:
     """Address of Ray Serve's proxy, such as ``http://10.0.0.1:8100``; starts Ray Serve if it does not run.
 
-    The proxy listens on the address by which the nodes know the head node: on loopback, if the Ray of the run does.
+    The proxy, which asks for no key, listens on the address by which the nodes know the head node, and on loopback if
+    this machine is the only node of a Ray that RAY_ADDRESS does not name.
 
     Args:
         port: Port for a new Ray Serve; 0 for a free one.
@@ -41,8 +47,10 @@ def proxy_address(port: int = 0) -> str:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     head = _head()
     host = str(head["NodeManagerAddress"])
+    is_shared = bool(os.environ.get("RAY_ADDRESS")) or len(_machines()) > 1
     if not is_serve_running():
         task: Any = ray.remote(num_cpus=0)(free_port)
+        host = host if is_shared else LOOPBACK
         there = NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
         found, why = ray.get(task.options(scheduling_strategy=there).remote(host, port))
         if why:
@@ -55,13 +63,23 @@ def proxy_address(port: int = 0) -> str:
         return f"http://{_in_url(host)}:{found}"
     client: Any = _get_global_client()
     options = client.http_config
+    if _is_disabled(client):
+        raise ConfigError(
+            "the Ray Serve of this cluster has no HTTP proxy, through which the run reaches its models: start it with "
+            "--proxy-location HeadOnly, or shut it down, so that the run starts its own."
+        )
     listens = str(options.host)
-    if listens in {"127.0.0.1", "localhost", "::1"} and host != listens and len(_machines()) > 1:
+    if listens in {LOOPBACK, "localhost", "::1"} and host != listens and (len(_machines()) > 1 or may_grow()):
         raise ConfigError(
             f"the Ray Serve of this cluster listens on {listens} only, which other nodes cannot reach: start it with "
             "--http-host 0.0.0.0, or shut it down, so that the run starts its own."
         )
     return f"http://{_in_url(host if listens in {'0.0.0.0', '::'} else listens)}:{options.port}"  # noqa: S104 - a comparison
+
+
+def _is_disabled(client: Handle) -> bool:
+    location = ray.get(client._controller.get_proxy_location.remote())
+    return client.http_config.host is None or location == ProxyLocation.Disabled
 
 
 def free_port(host: str, wanted: int) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray._private import worker as ray_worker
 
 from lvqa_ray.engine.ray.models.model_janitor import found_janitor
 from lvqa_ray.engine.ray.session.loopback import keep_replica_on_loopback
@@ -31,9 +32,9 @@ class ServerIngress:
 
     _asgi_app: Any
 
-    def check_health(self) -> None:
-        """Called by Ray Serve; raises if the server has died."""
-        self._asgi_app.check()
+    async def check_health(self) -> None:
+        """Called by Ray Serve; raises if the server has died or hangs."""
+        await self._asgi_app.check()
 
 
 def server_app(
@@ -86,4 +87,10 @@ def _proxy(served: ServedEndpoint, app: str, folder: str, access: StorageOptions
         report("looking for the model")
         return local_model(served, folder or tempfile.gettempdir(), access)
 
-    return EngineProxy(served, path, partial(tell, "report", name), partial(tell, "fail"))
+    return EngineProxy(served, path, partial(tell, "report", name), partial(tell, "fail"), _log_folder())
+
+
+def _log_folder() -> str:
+    """Folder of Ray's logs on this node; empty if it is unknown."""
+    node: Any = getattr(ray_worker, "_global_node", None)
+    return "" if node is None else str(node.get_logs_dir_path())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvqa_ray.errors import ConfigError
@@ -43,8 +42,7 @@ def build(served: ServedEndpoint, model_path: str, replicas: int) -> Application
     from ray.serve.llm import LLMConfig, build_openai_app  # noqa: PLC0415 - as above
 
     router: Any = RequestRouterConfig  # its annotations know no name of a class
-    path = Path(model_path).expanduser()  # replicas have another working folder
-    fields = llm_config(served, str(path.resolve()) if path.exists() else model_path, replicas)
+    fields = llm_config(served, model_path, replicas)
     fields["deployment_config"]["request_router_config"] = router(request_router_class=PREFIX_ROUTER)
     try:
         app = build_openai_app(

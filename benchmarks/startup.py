@@ -260,7 +260,7 @@ def show_beyond(runs: list[Cost], starts: list[Cost], few: int, clips: int, deco
     first = statistics.median(cost.cpu_s for cost in starts)
     print(
         f"\nbeyond a run of {few} clips ({first:.1f} CPU s): {1000 * cpu / (clips - few):.0f} CPU ms a clip, "
-        f"{(clips - few) / wall_s:.0f} clips/s, {cpu / decoding_cpu_s:.2f} x decoding"
+        f"{(clips - few) / wall_s:.0f} clips/s, {cpu / (decoding_cpu_s * (clips - few) / clips):.2f} x decoding"
     )
 
 

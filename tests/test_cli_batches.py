@@ -33,7 +33,7 @@ def killed(fake: FakeEndpoint, folder: Path) -> None:
 
 
 def test_an_open_batch_is_listed_and_waited_for(fake: FakeEndpoint, tmp_path: Path) -> None:
-    fake.batches.state_s, fake.batches.row_s = 0.4, 0.1
+    fake.batches.state_s, fake.batches.row_s = 0.4, 0.4
     killed(fake, tmp_path)
     (batch,) = fake.batches.made.values()
     shown = lvqa(tmp_path)

@@ -21,7 +21,7 @@ from lvqa_ray.storage.paths import StoragePath
 _PRICES = {"price_in", "price_out", "price_cached", "price_cache_write"}
 _SETTINGS = {"base_url", "model", "api_key_env", "tier", "batch_hours", "batch_poll_s"} | _PRICES
 Place = tuple[str, str, str | None]
-ServedModel = tuple[str, str]
+BatchTarget = tuple[str, str]
 _LINES = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -58,17 +58,17 @@ class LoggedBatch:
         return place_of(self.endpoint)
 
     @property
-    def served(self) -> ServedModel:
+    def target(self) -> BatchTarget:
         """Its model, which names the queues whose requests may be in it."""
-        return served_model(self.endpoint)
+        return batch_target(self.endpoint)
 
 
 def place_of(endpoint: Endpoint) -> Place:
     """Base URL, model and the variable of the key: an account sees its own batches only."""
-    return *served_model(endpoint), endpoint.api_key_env
+    return *batch_target(endpoint), endpoint.api_key_env
 
 
-def served_model(endpoint: Endpoint) -> ServedModel:
+def batch_target(endpoint: Endpoint) -> BatchTarget:
     """Base URL and model: cache keys depend on both and not on the API key, so such endpoints share requests."""
     return endpoint.base_url, endpoint.model
 

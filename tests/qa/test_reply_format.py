@@ -14,7 +14,7 @@ from lvqa_ray.errors import ParseError
 from lvqa_ray.llm.replies.thinking_tags import strip_thinking
 from lvqa_ray.qa.formats.placeholders import PLACEHOLDERS
 from lvqa_ray.qa.formats.reasoning_steps import is_bare_span
-from lvqa_ray.qa.formats.text_format import parse_question, render_question
+from lvqa_ray.qa.formats.text_format import _folded, parse_question, render_question
 from lvqa_ray.records import LETTERS, Letter, Question, ReasoningStep
 from tests.qa.written import EXPECTED, OPTION_BLOCK, REPLY, changed, folded
 
@@ -72,8 +72,12 @@ def questions(draw: st.DrawFn) -> Question:
     options: dict[Letter, str] = dict(zip(LETTERS, texts, strict=True))
     # Further lines of a question start with a word of their own, so that none is a label, a rule or a fence.
     more = draw(st.lists(lines_of_text.map(lambda text: f"and {text}"), max_size=2))
+    question = "\n".join([draw(lines_of_text), *more])
+    # A question that is only a letter, and options that are only their letters, are refused as such.
+    assume(_folded(question).upper() not in LETTERS)
+    assume(any(_folded(text).upper() != letter for letter, text in options.items()))
     return Question(
-        question="\n".join([draw(lines_of_text), *more]),
+        question=question,
         options=options,
         answer=draw(st.sampled_from(LETTERS)),
         steps=tuple(draw(st.lists(steps(), min_size=1, max_size=3))),

@@ -18,7 +18,7 @@ from lvqa_ray.engine.batching.open_batch import (
     id_now,
     is_hidden,
     locate,
-    open_batch,
+    restore_open_batch,
 )
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded, given_up, outage, typed, uploaded, without
 from lvqa_ray.errors import (
@@ -28,7 +28,7 @@ from lvqa_ray.errors import (
     RetryableError,
     StopRun,
 )
-from lvqa_ray.journal.batch_log import BatchLog, served_model
+from lvqa_ray.journal.batch_log import BatchLog, batch_target
 from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
 from lvqa_ray.llm.batches.batch_queue import QueueClient, ReadyFile
 from lvqa_ray.llm.batches.result_rows import results_of
@@ -81,7 +81,7 @@ class BatchRunner:
             OSError: The log cannot be read.
         """
         for logged in self._log.open():
-            if (batch := open_batch(logged, self._lines)) is not None:
+            if (batch := restore_open_batch(logged, self._lines)) is not None:
                 self._open[logged.tag] = batch
         if self._open:
             logger.warning("%d file batches of an earlier run are open: their answers will be used.", len(self._open))
@@ -341,7 +341,7 @@ class BatchRunner:
 
     def _queues(self, batch: OpenBatch) -> list[QueueClient]:
         """The queues that the requests of a batch may be offered to, with whatever key."""
-        return [line.queue for line in self._lines if served_model(line.endpoint) == batch.logged.served]
+        return [line.queue for line in self._lines if batch_target(line.endpoint) == batch.logged.target]
 
     def _clients(self) -> list[BatchApi]:
         tried = [line for batch in self._open.values() for line in (batch.line, *batch.others)]

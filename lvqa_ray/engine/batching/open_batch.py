@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.request_files import BatchLine, discarded
 from lvqa_ray.errors import ApiError, AuthFailed, ConfigError, Forbidden, NotFound, RetryableError, StopRun
-from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, place_of, served_model
+from lvqa_ray.journal.batch_log import BatchLog, LoggedBatch, batch_target, place_of
 from lvqa_ray.llm.batches.batch_api import BatchApi, BatchState
 
 LATE_S = 300.0
@@ -79,7 +79,7 @@ class OpenBatch:
         )
 
 
-def open_batch(logged: LoggedBatch, lines: Sequence[BatchLine]) -> OpenBatch | None:
+def restore_open_batch(logged: LoggedBatch, lines: Sequence[BatchLine]) -> OpenBatch | None:
     """A batch of the log with the keys that may see it; ``None`` if the job does not use its endpoint and model.
 
     The key that created it comes first, even if the job names another variable now and the environment has both.
@@ -88,7 +88,7 @@ def open_batch(logged: LoggedBatch, lines: Sequence[BatchLine]) -> OpenBatch | N
         logged: The batch.
         lines: The endpoints of the job with file batches.
     """
-    same = [line for line in lines if served_model(line.endpoint) == logged.served]
+    same = [line for line in lines if batch_target(line.endpoint) == logged.target]
     if not same:
         return None
     own = [line for line in same if place_of(line.endpoint) == logged.place]

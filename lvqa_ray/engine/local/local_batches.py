@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lvqa_ray.engine.batching.batch_runner import BatchRunner
 from lvqa_ray.engine.batching.request_files import BatchLine
-from lvqa_ray.journal.batch_log import BatchLog, Place, ServedModel, batches_folder, logged, place_of, served_model
+from lvqa_ray.journal.batch_log import BatchLog, BatchTarget, Place, batch_target, batches_folder, logged, place_of
 from lvqa_ray.journal.locations import open_segments
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.batches.batch_queue import BatchQueue, LocalQueue
@@ -55,7 +55,7 @@ class LocalBatches:
         self._known = known
         self._waits = waits
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._running: dict[ServedModel, tuple[dict[Place, LocalQueue], BatchRunner]] = {}
+        self._running: dict[BatchTarget, tuple[dict[Place, LocalQueue], BatchRunner]] = {}
         self._begun = 0
 
     @property
@@ -80,7 +80,7 @@ class LocalBatches:
         Raises:
             OSError: The log of batches cannot be read.
         """
-        name = served_model(at)
+        name = batch_target(at)
         if at.tier != "batch" and name not in self._running and not self._is_open(name):
             return None
         if name not in self._running or self._running[name][1].broken:  # a service must recover from an outage
@@ -90,7 +90,7 @@ class LocalBatches:
 
     def _begin(self, at: Endpoint, key: SecretStr) -> tuple[dict[Place, LocalQueue], BatchRunner]:
         """Start the runner of a model at a base URL, with one queue for each variable that has a key of it."""
-        same = [pair for pair in self._known if served_model(pair[0]) == served_model(at)]
+        same = [pair for pair in self._known if batch_target(pair[0]) == batch_target(at)]
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="lvqa-batches-")
         files = Path(self._folder.name) / str(self._begun)
@@ -114,8 +114,8 @@ class LocalBatches:
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _is_open(self, name: ServedModel) -> bool:
+    def _is_open(self, name: BatchTarget) -> bool:
         folder = batches_folder(self._journal)
         if not folder.is_dir():
             return False
-        return any(batch.served == name for batch in logged(open_segments(folder, make=False)) if not batch.status)
+        return any(batch.target == name for batch in logged(open_segments(folder, make=False)) if not batch.status)

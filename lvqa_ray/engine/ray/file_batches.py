@@ -17,7 +17,7 @@ from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue, files_of, start_queue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.session.run_actors import end_actors
-from lvqa_ray.journal.batch_log import BatchLog, served_model
+from lvqa_ray.journal.batch_log import BatchLog, batch_target
 from lvqa_ray.llm.batches.batch_api import BatchApi
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.limits import SharedBy, shared_by
@@ -74,14 +74,14 @@ def file_batches(
     """
     journal = output_path(job) / "cache"
     log = BatchLog(journal, run_id)
-    opened = {batch.served for batch in log.open()}
+    opened = {batch.target for batch in log.open()}
     pairs = chain.from_iterable(
         zip(job.endpoints.endpoints_of(role), keys[role], strict=True) for role in keys if role != "speech"
     )
     wanted: dict[SharedBy, tuple[Endpoint, SecretStr]] = {}
     for at, key in pairs:
         name = shared_by(at, key)
-        if at.tier == "batch" or (name not in wanted and served_model(at) in opened):
+        if at.tier == "batch" or (name not in wanted and batch_target(at) in opened):
             wanted[name] = (at, key)
     if not wanted:
         yield FileBatches()

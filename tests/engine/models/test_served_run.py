@@ -186,7 +186,7 @@ def test_the_same_command_at_once_after_a_kill_serves_again(
 def test_two_runs_that_start_at_once_share_servers_that_end_though_their_janitor_died(
     tmp_path: Path, fake: FakeEndpoint, films: list[Path], cluster: str
 ) -> None:
-    fake.latency_s = 0.5
+    fake.latency_s = 1.5
     jobs = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -56,8 +56,8 @@ def kept(apps: Collection[str], lifeline: Handle) -> Iterator[None]:
         while not over.wait(LOOK_EVERY_S):
             for app in apps:
                 try:
-                    if found_janitor(app) is None and overview(app) is not None:
-                        ray.get(janitor_of(app).hold.remote(repr(lifeline), lifeline), timeout=HOLD_WITHIN_S)
+                    if (janitor := janitor_at_end(app)) is not None:  # another run may have started it anew
+                        ray.get(janitor.hold.remote(repr(lifeline), lifeline), timeout=END_WITHIN_S)
                 except Exception as error:  # Ray is busy or gone
                     logger.info("the janitor of %s is unknown", app, exc_info=error)
 
@@ -83,9 +83,12 @@ def janitor_at_end(app: str) -> Handle:
 def is_kept_without(app: str, user: str) -> bool:
     """Let this run go as a user of an application; returns whether it stays, or is gone already."""
     for _ in range(RELEASE_TRIES):
+        is_new = found_janitor(app) is None
         janitor = janitor_at_end(app)
         if janitor is None:
             return True
+        if is_new:
+            time.sleep(2 * LOOK_EVERY_S)  # other runs find it and hold it
         with suppress(ray.exceptions.RayActorError):  # it has died, of which Ray hears late
             stays: bool = ray.get(janitor.release.remote(user), timeout=END_WITHIN_S)
             return stays

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import socket
 from typing import Any
 
@@ -20,6 +21,8 @@ from lvqa_ray.errors import ConfigError
 
 HEAD_RESOURCE = "node:__internal_head__"
 LOOPBACK = "127.0.0.1"
+SERVE_PORTS = range(20_000, 32_000)
+"""Ports to choose from: below those that Linux gives to outgoing connections (32,768 and above)."""
 CONTROLLER, SERVE_NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
 
 
@@ -83,7 +86,15 @@ def _is_disabled(client: Handle) -> bool:
 
 
 def free_port(host: str, wanted: int) -> tuple[int, str]:
-    """A port of this machine that is free, the wanted one if it is not 0; else why it cannot be used."""
+    """A port of this machine that is free, the wanted one if it is not 0; else why it cannot be used.
+
+    Without a wanted one it is a port that the system gives to no client: Ray Serve listens on it only seconds later.
+    """
+    if not wanted:
+        drawn = (SERVE_PORTS[secrets.randbelow(len(SERVE_PORTS))] for _ in range(len(SERVE_PORTS)))
+        found = next((port for port in drawn if not free_port(host, port)[1]), 0)
+        if found:
+            return found, ""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The job: one pydantic model and one YAML file, with one field per stage."""
+"""Job configuration: one pydantic model and one YAML file, with one field per stage."""
 
 from __future__ import annotations
 

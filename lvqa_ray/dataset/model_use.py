@@ -1,4 +1,4 @@
-"""GPU time that runs used on models that the job serves itself, kept in one file beside the tables."""
+"""GPU accounting: how long each run held GPUs for the models that it served, in one file beside the tables."""
 
 from __future__ import annotations
 
@@ -58,10 +58,16 @@ class ModelUse:
 
 
 def read_model_use(folder: StoragePath) -> list[ModelUse]:
-    """The use of all runs of an output; empty if no model was served, or the file is unreadable."""
+    """The use of all runs of an output; empty if no model was served.
+
+    A file that cannot be read counts as empty too, with a warning: costs are then without GPU hours.
+    """
     try:
         return _parsed((folder / FILE).read_bytes())
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read (%s): costs are without GPU hours", folder / FILE, error)
         return []
 
 

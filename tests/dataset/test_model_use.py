@@ -48,9 +48,10 @@ def test_a_run_without_served_models_writes_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"used": [{"label": 1}]}', '{"used": 3}', "\xff"])
-def test_a_broken_file_is_no_use(tmp_path: Path, text: str) -> None:
+def test_a_broken_file_is_no_use(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
     (tmp_path / FILE).write_text(text, encoding="latin-1")
     assert read_model_use(tmp_path) == []
+    assert "costs are without GPU hours" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"used": [{"label": 1}]}', '{"used": [3]}', "\xff"])

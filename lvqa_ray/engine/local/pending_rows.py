@@ -1,4 +1,4 @@
-"""Rows of finished videos that wait to be written, several videos at a time."""
+"""Write buffer: rows of finished videos, written several videos at a time."""
 
 from __future__ import annotations
 

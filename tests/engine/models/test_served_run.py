@@ -86,6 +86,23 @@ def none_is_left(fake: FakeEndpoint) -> bool:
     return not servers(fake)
 
 
+def kill_driver(job: Path, cluster: str, fake: FakeEndpoint) -> None:
+    """Run a job, and kill its driver after the first replies."""
+    with Run(job, cluster=cluster) as run:
+        assert run.wait_until(lambda: fake.paid.total() > 2), run.said()
+        run.signal(signal.SIGKILL)
+        assert run.end() == -signal.SIGKILL
+
+
+def finish(job: Path, cluster: str, fake: FakeEndpoint) -> None:
+    """Run a job again to its end, and check the output and what was paid."""
+    fake.latency_s = 0.0
+    with Run(job, cluster=cluster) as again:
+        assert again.end() == 0, again.said()
+    assert none_is_left(fake)
+    check(job, fake, at_risk=4 + 8)  # warm-ups, and all requests in flight
+
+
 def without_warm_ups(fake: FakeEndpoint) -> None:
     """Forget the first requests of the servers, which are alike."""
     for body, times in list(fake.paid.items()):
@@ -150,16 +167,9 @@ def test_the_servers_end_when_the_driver_is_killed(
 ) -> None:
     fake.latency_s = 2.0
     job = served(tmp_path, fake, films)
-    with Run(job, cluster=cluster) as run:
-        assert run.wait_until(lambda: fake.paid.total() > 2), run.said()
-        run.signal(signal.SIGKILL)
-        assert run.end() == -signal.SIGKILL
+    kill_driver(job, cluster, fake)
     assert none_is_left(fake)
-    fake.latency_s = 0.0
-    with Run(job, cluster=cluster) as again:
-        assert again.end() == 0, again.said()
-    assert none_is_left(fake)
-    check(job, fake, at_risk=4 + 8)
+    finish(job, cluster, fake)
 
 
 @pytest.mark.storm
@@ -170,15 +180,8 @@ def test_the_same_command_at_once_after_a_kill_serves_again(
     """While the servers of the killed run are being ended."""
     fake.latency_s = 1.0
     job = served(tmp_path, fake, films)
-    with Run(job, cluster=cluster) as run:
-        assert run.wait_until(lambda: fake.paid.total() > 2), run.said()
-        run.signal(signal.SIGKILL)
-        assert run.end() == -signal.SIGKILL
-    fake.latency_s = 0.0
-    with Run(job, cluster=cluster) as again:
-        assert again.end() == 0, again.said()
-    assert none_is_left(fake)
-    check(job, fake, at_risk=4 + 8)
+    kill_driver(job, cluster, fake)
+    finish(job, cluster, fake)
 
 
 @pytest.mark.storm

@@ -58,13 +58,14 @@ class Sampler(Watcher):
 
     Args:
         root: Process id.
+        every_s: Time between samples (s); each takes some 5 ms of CPU.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, every_s: float = SAMPLE_EVERY_S) -> None:
         self._root = root
         self._cpu_s: dict[int, float] = {}
         self._titles: dict[int, str] = {}
-        super().__init__(every_s=SAMPLE_EVERY_S)
+        super().__init__(every_s=every_s)
 
     def look(self) -> None:
         """See `Watcher`."""

@@ -21,7 +21,16 @@ from lvqa_ray.records import (
     VideoPart,
 )
 from lvqa_ray.stage import CallCheck, SeeingCheck
-from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep
+from lvqa_ray.stage.clips import expected_clip
+from lvqa_ray.stage.steps import (
+    ChatStep,
+    PlainStep,
+    VideoStep,
+    has_questions,
+    is_kept,
+    lacks_frames,
+    never,
+)
 from lvqa_ray.stages.analysis.analyze_video import AnalyzeVideo
 from lvqa_ray.stages.ask import AskQuestions
 from lvqa_ray.stages.speech import FindSpeech
@@ -109,8 +118,8 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
     show_clip = job.caption.media == "video"
     cut = partial(job.cut, folder=media or Path(job.output) / "media", attach=show_clip)
     times = job.sample.times if job.sample.reader == "pyav" else None
-    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=_lacks_frames, times=times)]
-    judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=_never)
+    sample = [] if show_clip else [VideoStep("sample", Clip, job.sample, reads=lacks_frames, times=times)]
+    judge_damage = VideoStep("probe", Clip, job.probe.judge_damage, reads=never)
     split: Callable[[ProbedVideo], Iterable[Row]] = job.split
     parts = None
     if job.split.mode == "scenes":
@@ -132,12 +141,12 @@ def build(job: Job, media: Path | None = None, spread: Spread | None = None) -> 
         hear=[first, [ChatStep(transcribe, ProbedVideo, transcribe)]] if asks else [],
         split=split_steps if asks else [*first, *split_steps],
         # Sampling shows which clips are damaged; the cut re-encodes those instead of copying packets.
-        look=[*sample, judge_damage, VideoStep("cut", Clip, cut, reads=_never if job.cut.mode == "off" else _is_kept)],
+        look=[*sample, judge_damage, VideoStep("cut", Clip, cut, reads=never if job.cut.mode == "off" else is_kept)],
         caption=[ChatStep(job.caption, Clip, job.caption)],
         merge=partial(job.merge, heard=job.speech.merged, max_lost_share=job.probe.bearable),
         ask=_video_groups(job),
         expected=partial(
-            _expected,
+            expected_clip,
             cut=partial(job.cut.made, folder=media or Path(job.output) / "media", attach=show_clip),
             sample=None if show_clip else job.sample.expected,
         ),
@@ -184,7 +193,7 @@ def _video_groups(job: Job) -> Sequence[Work | FrameScoring]:
     before = first
     for check in job.checks.seeing:  # each decodes the frames of its own questions
         seen: list[ChatStep | PlainStep] = [ChatStep(check, QuestionedVideo, check)]
-        groups += [before, _decoding(job, check, QuestionedVideo, seen, reads=_has_questions)]
+        groups += [before, _decoding(job, check, QuestionedVideo, seen, reads=has_questions)]
         before = seen
     groups.append([*before, *last])
     if job.ask.frames:
@@ -228,10 +237,6 @@ def _expected_clips(expected: Callable[[Clip], Clip], clip: Clip) -> Iterable[Cl
     return [expected(clip)]
 
 
-def _has_questions(row: QuestionedVideo) -> bool:
-    return bool(row.questions)
-
-
 def _checked(job: Job, check: CallCheck) -> ChatStep:
     if check.policy != "repair":
         return ChatStep(check, QuestionedVideo, check)
@@ -239,22 +244,3 @@ def _checked(job: Job, check: CallCheck) -> ChatStep:
     return ChatStep(
         check, QuestionedVideo, partial(check, repairer=rewrite.with_checks(job.checks.wanted)), helpers=(rewrite,)
     )
-
-
-def _expected(
-    clip: Clip, *, cut: Callable[..., Clip | None], sample: Callable[[Clip], Clip] | None, **noted: object
-) -> Clip | None:
-    made = cut(clip, **noted)
-    return made if made is None or made.frames or sample is None else sample(made)
-
-
-def _never(_: Clip) -> bool:
-    return False
-
-
-def _is_kept(clip: Clip) -> bool:
-    return not clip.dropped
-
-
-def _lacks_frames(clip: Clip) -> bool:
-    return not clip.dropped and not any(frame.jpeg for frame in clip.frames)

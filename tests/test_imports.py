@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from lvqa_ray.config import Job
+from lvqa_ray.pipeline import Spread, build
 
 TYPES_OF_SDK = "openai.types"
 
@@ -30,6 +35,27 @@ def loaded(program: str, names: list[str]) -> list[str]:
 )
 def test_a_process_loads_no_more_than_it_uses(module: str, spared: list[str]) -> None:
     assert loaded(f"import {module}", [module, *spared]) == [module]
+
+
+def test_the_steps_of_a_decoder_load_no_module_about_questions(tmp_path: Path) -> None:
+    steps = tmp_path / "steps"
+    at = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "api_key_env": None}
+    for mode in ("fixed", "scenes"):
+        job = Job.of(
+            {
+                "videos": ["film.mp4"],
+                "output": str(tmp_path / "out"),
+                "endpoints": {"vlm": at, "llm": at},
+                "split": {"mode": mode},
+                "cut": {"mode": "copy"},
+            }
+        )
+        made = build(job, spread=Spread(parts=2, least_s=1.0))
+        groups = [made.split, made.look, made.expected, *([made.parts.look] if made.parts else [])]
+        steps.write_bytes(pickle.dumps(groups))
+        program = f"import lvqa_ray.engine.decoding.worker, pickle; pickle.load(open({str(steps)!r}, 'rb'))"
+        names = ["lvqa_ray.stages.split", "lvqa_ray.pipeline", "lvqa_ray.qa", "lvqa_ray.stages.ask"]
+        assert loaded(program, names) == ["lvqa_ray.stages.split"]
 
 
 def test_the_sdk_is_whole_for_who_imports_it_later() -> None:

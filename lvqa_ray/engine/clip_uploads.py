@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,8 @@ from lvqa_ray.records import CaptionedClip, Clip, Failure, Row
 from lvqa_ray.storage.paths import ObjectPath, StoragePath
 from lvqa_ray.video.cutting.sidecar_index import NOTES
 
-if TYPE_CHECKING:  # they import every stage, and decode tasks need few of them
+if TYPE_CHECKING:  # it imports every stage, and decode tasks need few of them
     from lvqa_ray.config import Job
-    from lvqa_ray.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,19 @@ class ClipUploader:
     target: StoragePath
     files: ClipFileIndex | None = None
 
-    def expected(self, clip: Clip, pipeline: Pipeline) -> Clip | None:
-        """The clip as it will be after the cut, without its frames; ``None`` if its file does not exist yet."""
+    def expected(self, clip: Clip, predict: Callable[..., Clip | None]) -> Clip | None:
+        """The clip as it will be after the cut, without its frames; ``None`` if its file does not exist yet.
+
+        Args:
+            clip: The clip before.
+            predict: Predicts it from the files of a disk, or from an index that it gets; see `Pipeline.expected`.
+        """
         if not isinstance(self.target, ObjectPath):
-            return pipeline.expected(clip)
+            return predict(clip)
         files = self.files
         if files is None:
             return None
-        made: Clip | None = pipeline.expected(clip, noted=lambda path: files.noted(self._name(path)))
+        made: Clip | None = predict(clip, noted=lambda path: files.noted(self._name(path)))
         if made is None or not made.media_path:
             return made
         return replace(made, media_path=str(self.target / self._name(Path(made.media_path))))

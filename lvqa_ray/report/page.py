@@ -25,9 +25,10 @@ from lvqa_ray.journal.book import Book
 from lvqa_ray.journal.costs import total
 from lvqa_ray.records import Usage, Video, VideoInfo
 from lvqa_ray.records.row import TableRow
-from lvqa_ray.report import analysis_view, charts, films, overview, thumbnails
+from lvqa_ray.report import analysis_view, charts, films, overview
 from lvqa_ray.report.replay import ClipIndex, Exchange, Replay
 from lvqa_ray.report.sampling import chosen
+from lvqa_ray.report.thumbnails import Thumbnailer
 
 PAGE_BYTES = 20_000_000
 TEXT_BYTES = 11_000_000
@@ -81,8 +82,11 @@ def write_report(
         ConfigError: There is no output, a shard cannot be read, or the file cannot be written.
     """
     output = opened(output) if isinstance(output, Path) else output
-    numbers, book = count(output), Book(output.journal)
-    packed = _packed(output, chosen(output, MOST_VIDEOS), book, found, within_s)
+    with Thumbnailer(within_s=within_s) as thumbnailer:
+        numbers, book = count(output), Book(output.journal)
+        prompts_s = max(within_s, LEAST_PROMPTS_S)
+        shown = chosen(output, MOST_VIDEOS)
+        packed = _packed(output, shown, book, found, prompts_s=prompts_s, thumbnailer=thumbnailer)
     html = _page(output, numbers, book, packed)
     path = to or output.folder / "report.html"
     try:
@@ -98,10 +102,18 @@ def write_report(
     return Report(str(path), len(html), packed.shown, numbers.with_records + numbers.alone + numbers.failures)
 
 
-def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipIndex | None, within_s: float) -> _Packed:
-    """Pack as many videos as fit into `TEXT_BYTES`, then thumbnails within the remaining size and the time limit."""
+def _packed(
+    output: OutputReader,
+    videos: list[str],
+    book: Book,
+    found: ClipIndex | None,
+    *,
+    prompts_s: float,
+    thumbnailer: Thumbnailer,
+) -> _Packed:
+    """Pack as many videos as fit into `TEXT_BYTES`, then thumbnails within the remaining size."""
     replay = Replay(output.job, book, found) if output.job else None
-    end = time.monotonic() + max(within_s, LEAST_PROMPTS_S)
+    end = time.monotonic() + prompts_s
     texts: list[films.Film] = []
     budget = TEXT_BYTES
 
@@ -120,17 +132,17 @@ def _packed(output: OutputReader, videos: list[str], book: Book, found: ClipInde
         if budget < 0:
             break
         texts.append(film)
-    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, budget)), within_s))
+    strips = dict(_strips(texts, PAGE_BYTES - MARGIN_BYTES - (TEXT_BYTES - max(0, budget)), thumbnailer))
     texts.sort(key=lambda film: films.natural(film["id"]))
     entries = [entry for number, film in enumerate(texts) for entry in _entries(number, film)]
     return _Packed([(_pack(film), strips.get(film["id"], "")) for film in texts], _pack(entries), len(texts))
 
 
-def _strips(texts: list[films.Film], budget: int, within_s: float) -> Iterator[tuple[str, str]]:
+def _strips(texts: list[films.Film], budget: int, thumbnailer: Thumbnailer) -> Iterator[tuple[str, str]]:
     """Yield video id and base64 contact sheet within a budget of bytes; adds the sheet's layout to the video's data."""
     wanted = {film["id"]: (film["video"], films.stretches(film)) for film in texts if film["clips"]}
     of = {film["id"]: film for film in texts}
-    for video, strip in thumbnails.strips(wanted, within_s=within_s):
+    for video, strip in thumbnailer.strips(wanted):
         jpeg = base64.b64encode(strip.jpeg).decode()
         budget -= len(jpeg)
         if budget < 0:

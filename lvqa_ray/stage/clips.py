@@ -95,3 +95,18 @@ def too_many_clips(row: ProbedVideo, most: int) -> VideoError:
         f"more than split.max_clips={most} clips; check its length, and raise split.max_clips or split.max_seconds "
         "if it is true",
     )
+
+
+def expected_clip(
+    clip: Clip, *, cut: Callable[..., Clip | None], sample: Callable[[Clip], Clip] | None, **noted: object
+) -> Clip | None:
+    """Predict a clip after cutting and sampling, without image data; ``None`` if its file is not cut yet.
+
+    Args:
+        clip: The clip before.
+        cut: Predicts the clip after the cut.
+        sample: Predicts the clip after sampling; ``None`` if no frames are sampled.
+        noted: Further arguments of ``cut``.
+    """
+    made = cut(clip, **noted)
+    return made if made is None or made.frames or sample is None else sample(made)

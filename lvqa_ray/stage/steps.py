@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvqa_ray.llm.messages import Chat
-from lvqa_ray.records import Row
+from lvqa_ray.records import Clip, QuestionedVideo, Row
 from lvqa_ray.stage.prompted import Prompted, Role
 
 
@@ -18,8 +18,11 @@ from lvqa_ray.stage.prompted import Prompted, Role
 class VideoStep:
     """A stage that works on files. Rows of other types than `takes` pass through unchanged.
 
+    It is pickled for the decoder process, which imports the modules of its functions, so none may be in `pipeline`.
+
     Attributes:
-        reads: Whether a row needs the video file; by default every row does.
+        reads: Whether a row needs the video file; by default every row does. See `never`, `is_kept`, `lacks_frames` and
+            `has_questions`.
         times: Times of the frames that it decodes for a row (s, ascending), so that the frames of several rows can be
             decoded in one go; ``None`` if they are not known before.
     """
@@ -29,6 +32,26 @@ class VideoStep:
     call: Callable[[Any], Iterable[Row]]
     reads: Callable[[Any], bool] = bool
     times: Callable[[Any], Sequence[float]] | None = None
+
+
+def never(_: Row) -> bool:
+    """False: no row needs its video file."""
+    return False
+
+
+def is_kept(clip: Clip) -> bool:
+    """Whether the clip was not dropped."""
+    return not clip.dropped
+
+
+def lacks_frames(clip: Clip) -> bool:
+    """Whether the clip was not dropped and has no image data yet."""
+    return not clip.dropped and not any(frame.jpeg for frame in clip.frames)
+
+
+def has_questions(row: QuestionedVideo) -> bool:
+    """Whether the video has questions left."""
+    return bool(row.questions)
 
 
 @dataclass(frozen=True, slots=True)

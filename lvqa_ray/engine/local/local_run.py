@@ -227,7 +227,7 @@ class _Pass:
                 caption,
                 clients.journal(caption.name),
                 job.endpoints.of(caption.role),
-                partial(media.expected, pipeline=self._pipeline),
+                partial(media.expected, predict=self._pipeline.expected),
                 ask_again=job.engine.retry_failures,
             ),
             answer=self._answer,

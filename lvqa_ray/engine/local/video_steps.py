@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 
 from lvqa_ray.engine.clip_uploads import ClipUploader
+from lvqa_ray.engine.decoding.clip_runs import run_lengths
 from lvqa_ray.engine.decoding.pool import DecodePool
 from lvqa_ray.engine.result_cache import paid
 from lvqa_ray.engine.row_codec import pack, unpack
@@ -23,8 +24,6 @@ from lvqa_ray.stage.steps import ChatStep, PlainStep, VideoStep, run_steps
 
 LONGEST_RUN = 16
 """Maximum number of consecutive clips that one process decodes in one go."""
-RUNS_PER_PROCESS = 4
-"""Runs per process: a slow one then delays the end of a video little."""
 Fetch = Callable[[Video], AbstractAsyncContextManager[str]]
 """Gives the local path of a video while its block runs; raises `FetchError`."""
 Answer = Callable[[ChatStep | PlainStep, Row], Awaitable[Sequence[Row]]]
@@ -284,10 +283,10 @@ class _VideoFailed(Exception):
 
 
 def _runs(clips: Sequence[Clip], processes: int) -> Iterator[Sequence[Clip]]:
-    """Consecutive clips in runs, so short that all processes have work to the end."""
-    length = max(1, min(LONGEST_RUN, len(clips) // (RUNS_PER_PROCESS * processes)))
-    for start in range(0, len(clips), length):
-        yield clips[start : start + length]
+    """Runs of consecutive clips."""
+    rest = iter(clips)
+    for length in run_lengths(len(clips), processes, LONGEST_RUN):
+        yield list(islice(rest, length))
 
 
 def has_images(clip: Clip) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import ray
 
 from lvqa_ray.config import Job
-from lvqa_ray.engine.row_codec import Bundling
+from lvqa_ray.engine.decoding.clip_runs import in_runs
+from lvqa_ray.engine.row_codec import Bundling, Packed, batch_by_time
 from lvqa_ray.pipeline import Spread
 
 MOST_TOGETHER = 32
@@ -27,14 +30,21 @@ def cores() -> float:
     return float(resources().get("CPU", 0.0))
 
 
-def clips_per_task(videos: int) -> Bundling:
-    """Batch size of the clips that one task decodes.
+def clip_bundles(videos: int, *, at_once: bool) -> Callable[[Iterable[Packed]], Iterator[Packed]]:
+    """Function that joins the clips of a video into bundles, each of which one task decodes.
 
-    If there are fewer videos than cores, the first batches hold one clip, and later ones more, as long as all cores
-    have work.
+    If there are fewer videos than cores, bundles are small enough for all cores to have work.
+
+    Args:
+        videos: Number of videos of the pass.
+        at_once: Whether all clips of a video are found before the first one is decoded, since that takes no time. If
+            not, the first bundles hold one clip, and later ones more.
     """
     share = (cores() or TO_COME) / videos
-    return Bundling(MOST_TOGETHER, int(max(1, min(MOST_TOGETHER, 1 / share))), PARTS_OF_A_CORE * max(1.0, share))
+    if at_once:
+        return partial(in_runs, workers=share, most=MOST_TOGETHER)
+    first = int(max(1, min(MOST_TOGETHER, 1 / share)))
+    return partial(batch_by_time, most=Bundling(MOST_TOGETHER, first, PARTS_OF_A_CORE * max(1.0, share)))
 
 
 def spread(job: Job, videos: int) -> Spread | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 
 import ray
@@ -14,7 +14,7 @@ from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
 from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
-from lvqa_ray.engine.row_codec import Bundling, Packed, batch_by_time, pack, unpack
+from lvqa_ray.engine.row_codec import Packed, pack, unpack
 from lvqa_ray.engine.step_runner import not_fetched, run_video_steps, times_ahead, video_of, without_images
 from lvqa_ray.errors import FetchError
 from lvqa_ray.records import Row
@@ -36,7 +36,7 @@ def decode_task(
     bounds: DecodeLimits,
     scratch: DownloadCache,
     media: ClipUploader,
-    most: int | Bundling,
+    bundled: Callable[[Iterable[Packed]], Iterator[Packed]],
 ) -> Iterator[Packed]:
     """Body of a task: run a group of steps on rows, mostly one, in the decoder process.
 
@@ -48,14 +48,14 @@ def decode_task(
         bounds: Limits of time and memory.
         scratch: The download cache of the node.
         media: Uploads cut clips.
-        most: Maximum number of rows in a batch of the output.
+        bundled: Joins the resulting rows into bundles.
 
     Yields:
-        Batches of the resulting rows, as soon as they are made.
+        Bundles of the resulting rows.
     """
     worker_without_terminal()
     work = partial(_worked, bounds=bounds, scratch=scratch, media=media)
-    yield from batch_by_time(_cached(packed, steps, cache, rate_limiters, work), most)
+    yield from bundled(_cached(packed, steps, cache, rate_limiters, work))
 
 
 def _cached(

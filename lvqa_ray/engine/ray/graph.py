@@ -20,14 +20,14 @@ from lvqa_ray.engine.clip_uploads import clip_uploader
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits
 from lvqa_ray.engine.ray.chat_actor import ChatActor, VideoChatActor
 from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
-from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, clips_per_task, spread
+from lvqa_ray.engine.ray.clips_per_task import MOST_TOGETHER, clip_bundles, spread
 from lvqa_ray.engine.ray.decode_task import decode_task
 from lvqa_ray.engine.ray.endpoints import Lines
 from lvqa_ray.engine.ray.part_joiner import PartJoiner
 from lvqa_ray.engine.ray.result_index import known, look_up
 from lvqa_ray.engine.ray.session import cluster
 from lvqa_ray.engine.result_cache import NoCache, PaidCaptions, PaidFrames, ResultCache, asked_by
-from lvqa_ray.engine.row_codec import pack, table
+from lvqa_ray.engine.row_codec import batch_by_time, pack, table
 from lvqa_ray.journal.clip_files import ClipFileIndex
 from lvqa_ray.journal.found_clips import ClipIndex
 from lvqa_ray.pipeline import FrameScoring, Group, Pipeline, Work, build
@@ -84,15 +84,17 @@ def run_pass(
         caption,
         job.endpoints.of(caption.role),
         ask_again=job.engine.retry_failures,
-        expected=partial(media.expected, pipeline=pipeline),
+        expected=partial(media.expected, predict=pipeline.expected),
         index=lambda: known(looked_up).answers[caption.stage.name],
     )
+    as_decoded = partial(batch_by_time, most=MOST_TOGETHER)
+    bundled = clip_bundles(len(videos), at_once=job.split.mode == "fixed")
     on_files = partial(decode_task, rate_limiters=rate_limiters, bounds=bounds, scratch=scratch, media=media)
 
     def through(rows: ray.data.Dataset, group: Group, cache: ResultCache) -> ray.data.Dataset:
         if isinstance(group[0], VideoStep):
             return rows.flat_map(
-                partial(on_files, steps=group, cache=cache, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+                partial(on_files, steps=group, cache=cache, bundled=as_decoded), num_cpus=cpus, **decoding
             )
         pool = _pool(job, max(_in_flight(job, role) for role in _roles(group)))
         work = (group, lines, journal, run_id, pool.max_concurrent_calls_per_actor)
@@ -102,7 +104,7 @@ def run_pass(
     for group in pipeline.hear:
         rows = through(rows, group, found)
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.split, cache=found, most=clips_per_task(len(videos))),
+        partial(on_files, steps=pipeline.split, cache=found, bundled=bundled),
         num_cpus=split_cpus,
         **decoding,
     )
@@ -114,7 +116,7 @@ def run_pass(
             num_cpus=0,
         )
     rows = rows.flat_map(
-        partial(on_files, steps=pipeline.look, cache=paid, most=MOST_TOGETHER), num_cpus=cpus, **decoding
+        partial(on_files, steps=pipeline.look, cache=paid, bundled=as_decoded), num_cpus=cpus, **decoding
     )
     if ask := _asked_by_one_process(job, pipeline):
         pool = _pool(job, _in_flight_of_all(job, [*pipeline.caption, *ask]))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from av.codec.context import CodecContext
@@ -30,27 +29,34 @@ def skip_unwanted_nonref(
         codec: Single-threaded decoder of one of `SKIMMED`.
         wanted: Times at which the frame on display is needed, ascending, in the packets' units.
     """
-    before: deque[int | None] = deque(maxlen=REORDERED)
+    before: deque[int | None] = deque()
     ahead: deque[Packet[Any]] = deque()
+    times: list[int] = []  # of the packets of both, sorted
     source = iter(packets)
+    skips = ""
     try:
         while True:
             while len(ahead) <= REORDERED and (packet := next(source, None)) is not None:
                 ahead.append(packet)
+                if packet.pts is not None:
+                    insort(times, packet.pts)
             if not ahead:
                 return
             packet = ahead.popleft()
-            needed = _is_needed(packet, chain(before, (each.pts for each in ahead)), wanted)
-            codec.skip_frame = "DEFAULT" if needed else "NONREF"
-            before.append(packet.pts)
+            if (skip := "DEFAULT" if _is_needed(packet.pts, times, wanted) else "NONREF") != skips:
+                codec.skip_frame = skips = skip
             yield packet
+            before.append(packet.pts)
+            if len(before) > REORDERED and (gone := before.popleft()) is not None:
+                del times[bisect_left(times, gone)]
     finally:
         codec.skip_frame = "DEFAULT"
 
 
-def _is_needed(packet: Packet[Any], others: Iterable[int | None], wanted: Sequence[float]) -> bool:
-    if packet.pts is None:
+def _is_needed(pts: int | None, times: Sequence[int], wanted: Sequence[float]) -> bool:
+    """Whether a wanted time is before the next of the sorted times, or there is none."""
+    if pts is None:
         return True
-    next_pts = min((pts for pts in others if pts is not None and pts > packet.pts), default=None)
-    first = bisect_left(wanted, packet.pts)
-    return next_pts is None or (first < len(wanted) and wanted[first] < next_pts)
+    following = bisect_right(times, pts)
+    first = bisect_left(wanted, pts)
+    return following == len(times) or (first < len(wanted) and wanted[first] < times[following])

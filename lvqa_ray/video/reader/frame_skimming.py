@@ -33,7 +33,7 @@ def skip_unwanted_nonref(
     ahead: deque[Packet[Any]] = deque()
     times: list[int] = []  # of the packets of both, sorted
     source = iter(packets)
-    skips = ""
+    keeps: bool | None = None
     try:
         while True:
             while len(ahead) <= REORDERED and (packet := next(source, None)) is not None:
@@ -43,8 +43,8 @@ def skip_unwanted_nonref(
             if not ahead:
                 return
             packet = ahead.popleft()
-            if (skip := "DEFAULT" if _is_needed(packet.pts, times, wanted) else "NONREF") != skips:
-                codec.skip_frame = skips = skip
+            if (needed := _is_needed(packet.pts, times, wanted)) != keeps:
+                codec.skip_frame, keeps = "DEFAULT" if needed else "NONREF", needed
             yield packet
             before.append(packet.pts)
             if len(before) > REORDERED and (gone := before.popleft()) is not None:

@@ -191,7 +191,7 @@ def make_work(given: argparse.Namespace, folder: str) -> tuple[Any, Any]:
         return [video]
 
     endpoint = endpoint_of(given)
-    handle = rate_limit_actor.start(Limits.of(endpoint))
+    (handle,) = rate_limit_actor.start([(Limits.of(endpoint), None)])
     lines = {"llm": [EndpointHandle(endpoint=endpoint, api_key=SecretStr(""), rate_limiter=handle)]}
     steps = [ChatStep(stage=Bench(), takes=Video, call=call)]
 
@@ -232,7 +232,7 @@ def ours(given: argparse.Namespace) -> Row:
         share = given.count // given.actors
         workers = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(given.actors)]
         idle_mb = max(ray.get([worker.warm.remote() for worker in workers]))
-        pid = ray.get(handle.traffic.remote()).pid
+        pid = ray.get(handle.traffic()).pid
         before, begun = _cpu_s(pid), time.monotonic()
         done = ray.get([worker.run.remote(n * share, share) for n, worker in enumerate(workers)])
         seconds = time.monotonic() - begun

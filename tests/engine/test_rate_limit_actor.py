@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from lvqa_ray.engine.ray import rate_limit_actor
-from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
+from lvqa_ray.engine.ray.rate_limit_actor import RateLimiter, start
 from lvqa_ray.errors import StopRun
 from lvqa_ray.llm.messages import ChatReply, ChatRequest, Message
 from lvqa_ray.llm.middleware.rate_limit import RateLimitMiddleware, Replica
@@ -32,8 +31,8 @@ REQUEST = ChatRequest(stage="ask", version="1", messages=(Message.of("user", "x"
 class Worker:
     """Makes calls that take a while, under the limits of a rate limiter."""
 
-    def __init__(self, handle: Any) -> None:
-        self._chat = RateLimitMiddleware(Replica(self._call, LeasePool(RayLeaseServer(handle))))
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._chat = RateLimitMiddleware(Replica(self._call, LeasePool(limiter)))
         self._under_way = 0
 
     async def _call(self, request: ChatRequest) -> ChatReply:
@@ -53,21 +52,20 @@ class Worker:
         return os.getpid()
 
 
-def worker(handle: Any) -> Any:
+def worker(limiter: RateLimiter) -> Any:
     import ray
 
     as_actor: Any = ray.remote
-    return as_actor(num_cpus=0, max_concurrency=1000)(Worker).remote(handle)
+    return as_actor(num_cpus=0, max_concurrency=1000)(Worker).remote(limiter)
 
 
 def test_a_count_of_the_day_that_cannot_be_read_stops_the_run_in_a_sentence(tmp_path: Path) -> None:
-    import ray
 
     (tmp_path / "spoilt.json").write_text("[1")
     for place, says in ((tmp_path, "Is a directory"), (tmp_path / "spoilt.json", "delete it")):
-        handle = rate_limit_actor.start(Limits(max_concurrency=1, requests_per_day=10), place)
-        assert isinstance(ray.get(handle.acquire_batch.remote("h", [TokenEstimate()])), StopRun)
-        assert says in traffic(handle).halted
+        (limiter,) = start([(Limits(max_concurrency=1, requests_per_day=10), place)])
+        assert isinstance(asyncio.run(limiter.acquire_batch("h", [TokenEstimate()])), StopRun)
+        assert says in traffic(limiter).halted
 
 
 def until(what: Any, seconds: float) -> float:
@@ -79,10 +77,11 @@ def until(what: Any, seconds: float) -> float:
     return time.monotonic() - begun
 
 
-def traffic(handle: Any) -> EndpointStats:
+def traffic(limiter: RateLimiter) -> EndpointStats:
     import ray
 
-    found: EndpointStats = ray.get(handle.traffic.remote())
+    found: Any = ray.get(limiter.traffic())
+    assert isinstance(found, EndpointStats)
     return found
 
 
@@ -98,8 +97,8 @@ def a_dead_workers_places() -> None:
     """They are used again soon, however long its calls might have taken."""
     import ray
 
-    handle = rate_limit_actor.start(Limits(4))
-    dies, lives = worker(handle), worker(handle)
+    (limiter,) = start([(Limits(4), None)])
+    dies, lives = worker(limiter), worker(limiter)
     lost = dies.ask.remote(10, 600.0)
     until(lambda: ray.get(dies.under_way.remote()) == 4, 30)
     waits = lives.ask.remote(3, 0.0)
@@ -115,25 +114,41 @@ def a_killed_rate_limiter() -> None:
     """It comes back and knows what is out."""
     import ray
 
-    handle = rate_limit_actor.start(Limits(6))
-    workers = [worker(handle), worker(handle)]
+    limiter, other = start([(Limits(6), None), (Limits(1), None)])
+    workers = [worker(limiter), worker(limiter)]
     long = workers[0].ask.remote(4, 25.0)
     until(lambda: ray.get(workers[0].under_way.remote()) == 4, 30)
-    pid = traffic(handle).pid
+    pid = traffic(limiter).pid
     os.kill(pid, signal.SIGKILL)
     waits = workers[1].ask.remote(8, 0.0)
-    until(lambda: traffic(handle).in_flight >= 4, HANDOVER_S + 30)
-    assert traffic(handle).pid != pid
+    until(lambda: traffic(limiter).in_flight >= 4, HANDOVER_S + 30)
+    assert traffic(limiter).pid != pid
     assert ray.get(waits, timeout=60) == 8
     assert ray.get(long, timeout=60) == 4
-    until(lambda: traffic(handle).in_flight == 0, 20)
+    until(lambda: traffic(limiter).in_flight == 0, 20)
+    assert traffic(other).pid == traffic(limiter).pid
+    assert traffic(other).in_flight == traffic(other).answered == 0
+
+
+def test_rate_limiters_of_one_actor_know_nothing_of_each_other() -> None:
+    import ray
+
+    first, second = start([(Limits(2), None), (Limits(5), None)])
+    for limiter, granted in ((first, 2), (second, 5)):
+        leases = asyncio.run(limiter.acquire_batch("h", [TokenEstimate()] * 9))
+        assert isinstance(leases, list)
+        assert len(leases) == granted
+    ray.get(first.halt("enough"))
+    assert ray.get([first.halted(), second.halted()]) == [True, False]
+    assert isinstance(asyncio.run(first.acquire_batch("h", [TokenEstimate()])), StopRun)
+    assert traffic(second).halted == ""
 
 
 def test_a_call_to_a_rate_limiter_serves_many_requests() -> None:
     import ray
 
-    handle = rate_limit_actor.start(Limits(64, requests_per_minute=10_000))
-    busy = worker(handle)
+    (limiter,) = start([(Limits(64, requests_per_minute=10_000), None)])
+    busy = worker(limiter)
     ray.get(busy.ask.remote(64, 0.0))
     assert ray.get(busy.ask.remote(2000, 0.001), timeout=60) == 2000
-    until(lambda: traffic(handle).answered == 2064 and traffic(handle).in_flight == 0, 20)
+    until(lambda: traffic(limiter).answered == 2064 and traffic(limiter).in_flight == 0, 20)

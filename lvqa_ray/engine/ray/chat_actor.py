@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from lvqa_ray.engine.bundle_runner import BundleRunner
-from lvqa_ray.engine.ray import Handle
 from lvqa_ray.engine.ray.batch_actor import RayQueue
 from lvqa_ray.engine.ray.budget_actor import RayBudget
 from lvqa_ray.engine.ray.clip_assembler import ClipAssembler
 from lvqa_ray.engine.ray.endpoints import EndpointHandle, Lines
 from lvqa_ray.engine.ray.metrics import CountCalls
-from lvqa_ray.engine.ray.rate_limit_actor import RayLeaseServer
+from lvqa_ray.engine.ray.rate_limit_actor import RateLimiter
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.row_codec import Packed
 from lvqa_ray.engine.step_runner import StopSteps, run_step
@@ -54,10 +53,7 @@ class ChatActor:
         self._lines = lines
         self._bundles = BundleRunner(self.through, most)
         # One pool per rate limiter, shared by all stages that use it.
-        lease_pools = {
-            line.rate_limiter: LeasePool(RayLeaseServer(line.rate_limiter))
-            for line in chain.from_iterable(lines.values())
-        }
+        lease_pools = {line.rate_limiter: LeasePool(line.rate_limiter) for line in chain.from_iterable(lines.values())}
         prefixes = WarmPrefixes()
         self._chats = {
             stage.name: _chat(stage, lines[stage.role], lease_pools, journal, writer, prefixes=prefixes)
@@ -130,7 +126,7 @@ class _Halting:
     It also halts the rate limiters: a cause found in this process, such as a full disk, must stop all other workers.
     """
 
-    def __init__(self, chats: Mapping[str, Chat], rate_limiters: Sequence[Handle]) -> None:
+    def __init__(self, chats: Mapping[str, Chat], rate_limiters: Sequence[RateLimiter]) -> None:
         self._chats = chats
         self._rate_limiters = rate_limiters
         self.halted = False
@@ -143,7 +139,7 @@ class _Halting:
         except StopRun as stop:
             self.halted = True
             for rate_limiter in self._rate_limiters:
-                await rate_limiter.halt.remote(str(stop))
+                await rate_limiter.halt(str(stop))
             raise
 
 
@@ -157,7 +153,7 @@ class _Unreadable:
         raise StopRun(self._why)
 
 
-def _route(line: EndpointHandle, stage: Prompted, lease_pools: Mapping[Handle, LeasePool]) -> EndpointRoute:
+def _route(line: EndpointHandle, stage: Prompted, lease_pools: Mapping[RateLimiter, LeasePool]) -> EndpointRoute:
     transport = CountCalls(wire(line.endpoint, line.api_key, sound=stage.role == "speech"), stage.name)
     budget = None if line.budget is None else RayBudget(line.budget)
     batches = None
@@ -170,7 +166,7 @@ def _route(line: EndpointHandle, stage: Prompted, lease_pools: Mapping[Handle, L
 def _chat(
     stage: Prompted,
     lines: Sequence[EndpointHandle],
-    lease_pools: Mapping[Handle, LeasePool],
+    lease_pools: Mapping[RateLimiter, LeasePool],
     journal: StoragePath,
     writer: str,
     *,

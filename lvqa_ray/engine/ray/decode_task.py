@@ -11,7 +11,7 @@ import ray
 
 from lvqa_ray.engine.clip_uploads import ClipUploader
 from lvqa_ray.engine.decoding.supervisor import DecodeLimits, decoder
-from lvqa_ray.engine.ray import Handle
+from lvqa_ray.engine.ray.rate_limit_actor import RateLimiter
 from lvqa_ray.engine.ray.session.detach import worker_without_terminal
 from lvqa_ray.engine.result_cache import ResultCache
 from lvqa_ray.engine.row_codec import Packed, pack, unpack
@@ -23,8 +23,8 @@ from lvqa_ray.storage.download_cache import DownloadCache
 
 HALT_POLL_S = 1.0
 """How often a process checks whether the run has halted."""
-RateLimiters = tuple[tuple[Handle, ...], ...]
-"""Handles of the rate limiters of each role."""
+RateLimiters = tuple[tuple[RateLimiter, ...], ...]
+"""The rate limiters of each role."""
 
 
 def decode_task(
@@ -91,7 +91,7 @@ def _cached(
 @lru_cache(maxsize=1)
 def _halted(rate_limiters: RateLimiters, _: int) -> bool:
     """Whether all rate limiters of a role have halted; cached for all tasks of the process by the second argument."""
-    return any(all(ray.get([rate_limiter.halted.remote() for rate_limiter in role])) for role in rate_limiters)
+    return any(all(ray.get([rate_limiter.halted() for rate_limiter in role])) for role in rate_limiters)
 
 
 def _worked(

@@ -12,7 +12,8 @@ import ray
 from pydantic import SecretStr
 
 from lvqa_ray.engine.ray import Handle
-from lvqa_ray.engine.ray.rate_limit_actor import start as start_rate_limiter
+from lvqa_ray.engine.ray.rate_limit_actor import RateLimiter
+from lvqa_ray.engine.ray.rate_limit_actor import start as start_rate_limiters
 from lvqa_ray.llm.endpoint import Endpoint
 from lvqa_ray.llm.ratelimit.endpoint_stats import EndpointStats
 from lvqa_ray.llm.ratelimit.limits import SharedBy, shared, shared_by
@@ -35,7 +36,7 @@ class EndpointHandle:
 
     endpoint: Endpoint
     api_key: SecretStr
-    rate_limiter: Handle
+    rate_limiter: RateLimiter
     budget: Handle = None
     retry_failures: bool = False
     queue: Handle = None
@@ -52,7 +53,7 @@ def connect_endpoints(
     budget: Handle = None,
     queues: Mapping[SharedBy, Handle] = MappingProxyType({}),
 ) -> Lines:
-    """Start a rate limiter for each combination of base URL, key and model.
+    """Start a rate limiter for each combination of base URL, key and model, all in one actor.
 
     Roles that share one get the strictest value of each limit.
 
@@ -64,10 +65,9 @@ def connect_endpoints(
         queues: The queues of the endpoints with file batches.
     """
     known = {role: list(zip(job.endpoints.endpoints_of(role), keys[role], strict=True)) for role in keys}
-    rate_limiters = {
-        name: start_rate_limiter(group.limits, folder / group.day_file)
-        for name, group in shared(chain.from_iterable(known.values())).items()
-    }
+    groups = shared(chain.from_iterable(known.values()))
+    started = start_rate_limiters((group.limits, folder / group.day_file) for group in groups.values())
+    rate_limiters = dict(zip(groups, started, strict=True))
     return {
         role: [
             EndpointHandle(
@@ -86,19 +86,19 @@ def connect_endpoints(
 
 def endpoint_stats(lines: Lines) -> dict[str, EndpointStats]:
     """The request statistics of each rate limiter, by the label of its endpoint; roles may share one."""
-    rate_limiters: dict[str, Handle] = {}
+    rate_limiters: dict[str, RateLimiter] = {}
     for line in chain.from_iterable(lines.values()):
         if line.rate_limiter not in rate_limiters.values():
             same = sum(name.partition(" (")[0] == line.endpoint.label for name in rate_limiters)  # another key
             rate_limiters[f"{line.endpoint.label} ({same + 1})" if same else line.endpoint.label] = line.rate_limiter
-    answers = ray.get([handle.traffic.remote() for handle in rate_limiters.values()])
+    answers = ray.get([limiter.traffic() for limiter in rate_limiters.values()])
     return dict(zip(rate_limiters, answers, strict=True))
 
 
 def why_halted(lines: Lines) -> str:
     """Why no more requests can be sent: all endpoints of one role have halted; else empty."""
     for role in lines.values():
-        reasons = [answer.halted for answer in ray.get([line.rate_limiter.traffic.remote() for line in role])]
+        reasons = [answer.halted for answer in ray.get([line.rate_limiter.traffic() for line in role])]
         if all(reasons):
             return str(reasons[0])
     return ""
@@ -107,4 +107,4 @@ def why_halted(lines: Lines) -> str:
 def halt(lines: Lines, reason: str) -> None:
     """Stop sending requests to any endpoint; requests in flight still complete."""
     for line in chain.from_iterable(lines.values()):
-        line.rate_limiter.halt.remote(reason)
+        line.rate_limiter.halt(reason)

@@ -91,8 +91,8 @@ class RayRun:
 
     def _end_actors(self) -> None:
         """End the actors of the run: a Ray that the run has not started goes on without them."""
-        rate_limiters = [line.rate_limiter for line in chain.from_iterable(self._lines.values())]
-        end_actors([*rate_limiters, *([self._budget] if self._budget else [])])
+        lines = chain.from_iterable(self._lines.values())
+        end_actors({*(line.rate_limiter.actor for line in lines), *([self._budget] if self._budget else [])})
         self._lines, self._budget = {}, None
 
     def run_pass(self, videos: Sequence[Video], shard: str, *, in_parts: bool) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,3 +92,61 @@ def test_the_log_is_named_kept_and_short(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(kept) < 2**13
     assert "early" in kept
     assert kept.endswith("the last word\n")
+
+
+HAS_WORKERS = """
+import os, subprocess, sys
+group, pids, relay, port, target = sys.argv[1:]
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=group == "other")
+open(pids, "w").write(f"{os.getpid()} {worker.pid}")
+os.execv(sys.executable, [sys.executable, relay, port, target])
+"""
+
+
+@pytest.mark.parametrize("group", ["same", "other"])
+@pytest.mark.parametrize("killed", ["server", "nothing"])
+def test_workers_of_a_server_end_with_it(fake: FakeEndpoint, tmp_path: Path, group: str, killed: str) -> None:
+    """A killed server leaves workers that hold the GPU, so that its successor finds no memory: vllm#55510."""
+    pids, target = tmp_path / "pids", fake.base_url.split(":")[2].split("/")[0]
+    served = ServedEndpoint.model_validate(
+        {
+            "engine": "command",
+            "model": "fake-vlm",
+            "command": [sys.executable, "-c", HAS_WORKERS, group, str(pids), str(RELAY), "{port}", target],
+            "warmup_s": 120,
+        }
+    )
+    process = EngineProcess(served, served.model)
+    try:
+        asyncio.run(process.start(lambda _: None))
+        server, worker = map(int, pids.read_text().split())
+        assert Path(f"/proc/{worker}").exists()
+        if killed == "server":
+            os.kill(server, signal.SIGKILL)
+            until(lambda: not (lives(worker) or runs(process)))
+    finally:
+        process.stop()
+    assert not lives(server)
+    assert not lives(worker)
+
+
+def runs(process: EngineProcess) -> bool:
+    try:
+        process.check()
+    except ConfigError:
+        return False
+    return True
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(what: Callable[[], bool], within_s: float = 20.0) -> None:
+    end = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -123,9 +123,10 @@ def test_consecutive_clips_are_decoded_in_one_go(
 
     monkeypatch.setattr(DecodePool, "rows", recorded)
     assert run(again).records == 1
-    assert sum(together) >= 15
-    assert set(together) <= {1, 2}
-    assert together.count(2) >= 7
+    runs = [clips for clips in together if clips]
+    assert sum(runs) >= 15
+    assert runs == sorted(runs, reverse=True)
+    assert 3 <= runs[0] <= 4
     assert compared(first) == compared(again)
 
 

@@ -168,8 +168,9 @@ class VideoSteps:
                     task = group.create_task(self._caption(row, captions))
                     if has_images(row):
                         task.add_done_callback(self._release)
+                turn = asyncio.Lock()
                 for run in _runs(waiting, self._looking.most):
-                    group.create_task(self._caption_run(run, captions, group))
+                    group.create_task(self._caption_run(run, captions, group, turn))
         except* _VideoFailed as failed:
             failures += (error.failure for error in failed.exceptions if isinstance(error, _VideoFailed))
         return failures[0] if failures else sorted(captions, key=lambda row: row.clip.index)
@@ -184,15 +185,24 @@ class VideoSteps:
         self._take(rows, captions)
 
     async def _caption_run(
-        self, clips: Sequence[Clip], captions: list[CaptionedClip], group: asyncio.TaskGroup
+        self, clips: Sequence[Clip], captions: list[CaptionedClip], group: asyncio.TaskGroup, turn: asyncio.Lock
     ) -> None:
-        """Caption consecutive clips, which one process decodes in one go."""
+        """Caption consecutive clips, which one process decodes in one go.
+
+        Args:
+            clips: The clips.
+            captions: Gets their captions.
+            group: Runs the requests.
+            turn: Shared by the runs of a video, which look up replies in turn, so that they are decoded in order: a
+                long run takes longer to look up.
+        """
         left = []
-        for clip in clips:
-            if (rows := await self._paid.rows(clip)) is None:
-                left.append(clip)
-            else:
-                self._take(rows, captions)
+        async with turn:
+            for clip in clips:
+                if (rows := await self._paid.rows(clip)) is None:
+                    left.append(clip)
+                else:
+                    self._take(rows, captions)
         if not left:
             return
         async with aclosing(self._looking.rows(self._pipeline.look, *left)) as looked:

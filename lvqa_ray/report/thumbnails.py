@@ -51,16 +51,17 @@ class Thumbnailer:
         end = time.monotonic() + self._within_s
         for video, (path, spans) in wanted.items():
             limit_s = min(OF_ONE_VIDEO_S, end - time.monotonic())
-            if self._pool is None or limit_s <= 0:
+            if limit_s <= 0:
                 return
             if scheme_of(path) or not Path(path).is_file():
                 continue
+            pool = self._pool = self._pool or self._started()
             try:
-                sheet = self._pool.submit(_strip, path, spans, limit_s).result(timeout=limit_s + OF_ONE_VIDEO_S)
+                sheet = pool.submit(_strip, path, spans, limit_s).result(timeout=limit_s + OF_ONE_VIDEO_S)
             except (BrokenExecutor, TimeoutError):
-                _kill_workers(self._pool)
-                self._pool.shutdown()
-                self._pool = self._started()  # the next video gets a new process
+                _kill_workers(pool)
+                pool.shutdown()
+                self._pool = None  # the next video gets a new process
                 continue
             if sheet is not None:
                 yield video, sheet

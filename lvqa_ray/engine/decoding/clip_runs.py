@@ -1,4 +1,4 @@
-"""Division of a video's clips into runs of consecutive clips, which one process decodes in one go."""
+"""Trapezoid self-scheduling of a video's clips: runs of consecutive clips, each of which one process decodes."""
 
 from __future__ import annotations
 

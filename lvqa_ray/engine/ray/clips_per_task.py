@@ -30,18 +30,15 @@ def cores() -> float:
     return float(resources().get("CPU", 0.0))
 
 
-def clip_bundles(videos: int, *, at_once: bool) -> Callable[[Iterable[Packed]], Iterator[Packed]]:
+def clip_bundles(job: Job, videos: int) -> Callable[[Iterable[Packed]], Iterator[Packed]]:
     """Function that joins the clips of a video into bundles, each of which one task decodes.
 
-    If there are fewer videos than cores, bundles are small enough for all cores to have work.
-
-    Args:
-        videos: Number of videos of the pass.
-        at_once: Whether all clips of a video are found before the first one is decoded, since that takes no time. If
-            not, the first bundles hold one clip, and later ones more.
+    If there are fewer videos than tasks run at once, bundles are small enough for all cores to have work. Fixed clips
+    of a video are all known before the first one is decoded. In scene mode the first bundles hold one clip, and later
+    ones more.
     """
-    share = (cores() or TO_COME) / videos
-    if at_once:
+    share = _tasks_per_video(job, videos)
+    if job.split.mode == "fixed":
         return partial(in_runs, workers=share, most=MOST_TOGETHER)
     first = int(max(1, min(MOST_TOGETHER, 1 / share)))
     return partial(batch_by_time, most=Bundling(MOST_TOGETHER, first, PARTS_OF_A_CORE * max(1.0, share)))
@@ -53,5 +50,10 @@ def spread(job: Job, videos: int) -> Spread | None:
         return None
     if job.engine.parts:
         return Spread(job.engine.parts, 0.0)
-    share = (cores() or TO_COME) / job.engine.video_cpus / videos
+    share = _tasks_per_video(job, videos)
     return Spread(math.ceil(PARTS_OF_A_CORE * share), SHORTEST_PART_S) if share > 1 else None
+
+
+def _tasks_per_video(job: Job, videos: int) -> float:
+    """Number of decoding tasks that the cluster runs at once, for each video of a pass."""
+    return (cores() or TO_COME) / job.engine.video_cpus / videos

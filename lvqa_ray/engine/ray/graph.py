@@ -88,7 +88,7 @@ def run_pass(
         index=lambda: known(looked_up).answers[caption.stage.name],
     )
     as_decoded = partial(batch_by_time, most=MOST_TOGETHER)
-    bundled = clip_bundles(len(videos), at_once=job.split.mode == "fixed")
+    bundled = clip_bundles(job, len(videos))
     on_files = partial(decode_task, rate_limiters=rate_limiters, bounds=bounds, scratch=scratch, media=media)
 
     def through(rows: ray.data.Dataset, group: Group, cache: ResultCache) -> ray.data.Dataset:

@@ -1,10 +1,10 @@
-"""Keeper of one model server: a small process that starts it, and kills all its processes when its parent is gone.
+"""Process supervisor of one model server: starts it, and kills all its processes when its parent is gone.
 
 It runs as a script of its own and imports only the standard library. Its standard input is a pipe from the replica,
 which the kernel closes when the replica ends, also by SIGKILL: the server must not go on holding a GPU then. Engines
 have workers that hold the GPU, outlive a killed server (vllm-project/vllm#55510), and may be in other process groups:
-on Linux the keeper inherits them, as a child subreaper. Its exit status is that of the server, or 128 plus the number
-of the signal that ended the server.
+on Linux this process, the keeper, inherits them as a child subreaper. Its exit status is that of the server, or 128
+plus the number of the signal that ended the server.
 """
 
 from __future__ import annotations
